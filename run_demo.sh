@@ -7,6 +7,7 @@ ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
 REQUESTS=400
 ONCE=no
+FULL=no
 LOGS="logs"
 WAY="${BAKEOFF_DEMO:-}" # docker, local, or empty: with Docker where it can be used
 TASK=""                 # the process that `run` waits for
@@ -20,7 +21,7 @@ source "$ROOT/scripts/docker_demo.sh"
 
 usage() {
   cat <<'TEXT'
-Usage: ./run_demo.sh [--local | --docker] [--requests N] [--once] [--logs DIR]
+Usage: ./run_demo.sh [--local | --docker | --full] [--requests N] [--once] [--logs DIR]
 
 Starts the api, the monitor, the dashboard and Prometheus, waits until they answer, sends requests, prints the addresses
 and the report, and stays until Ctrl-C, which stops everything it started. Two versions are trained first if there are
@@ -32,6 +33,8 @@ what is missing into .venv and starts the processes on this host (bakeoff demo).
 
   --local       run the processes on this host, without containers (as BAKEOFF_DEMO=local does)
   --docker      with Docker, or not at all (as BAKEOFF_DEMO=docker does)
+  --full        with Docker, and with everything: PostgreSQL for the log, MLflow with its database and object store,
+                Grafana. Runs the smoke test, too. Takes up to 3.4 GB of memory; what cannot be pulled is named and left out
   --requests N  how many requests to send (400; 0 sends none)
   --once        stop everything after the report, and exit with 0; for scripts
   --logs DIR    the folder for the logs (logs)
@@ -48,6 +51,7 @@ parse_arguments() {
     case "$1" in
       --local) WAY=local ;;
       --docker) WAY=docker ;;
+      --full) FULL=yes ;;
       --once) ONCE=yes ;;
       --requests | --logs)
         [ $# -ge 2 ] || bad_usage "$1 needs a value"
@@ -63,6 +67,10 @@ parse_arguments() {
     shift
   done
   case "$REQUESTS" in '' | *[!0-9]*) bad_usage "--requests: '$REQUESTS' is not a whole number" ;; esac
+  if [ "$FULL" = yes ]; then
+    [ "$WAY" != local ] || bad_usage "--full needs Docker: leave --local and BAKEOFF_DEMO=local out"
+    WAY=docker
+  fi
   case "$WAY" in '' | local | docker) ;; *) bad_usage "BAKEOFF_DEMO: '$WAY' is neither local nor docker" ;; esac
 }
 

@@ -23,11 +23,13 @@ can_use_docker() {
 run_in_docker() {
   apply_defaults
   if stack_runs; then show_running_stack; fi
+  if [ "$FULL" = yes ]; then add_all_parts; fi
   require_free_ports
   set_admin_token
   start_stack
   send_traffic
   show_addresses
+  if [ "$FULL" = yes ]; then test_whole_stack; fi
   say ""
   in_api report --wait "$CATCH_UP_SECONDS" || warn "the report could not be made; see above"
   show_next
@@ -41,6 +43,57 @@ apply_defaults() {
   export UI_BIND="${UI_BIND:-$BIND}"
   export LABELS_EXOGENOUS="${LABELS_EXOGENOUS:-true}" # the demo makes its labels itself, whatever was answered
   mkdir -p "$DATA_DIR" "$LOGS"
+}
+
+# What --full adds, as Compose profiles: each whose images are here or can be pulled.
+add_all_parts() {
+  local profile missing chosen=""
+  for profile in postgres tracking grafana; do
+    missing="$(images_that_lack "$profile")"
+    if [ -z "$missing" ]; then
+      chosen+="${chosen:+,}$profile"
+    else
+      warn "without the profile $profile: this host has not, and cannot pull: $missing"
+    fi
+  done
+  export COMPOSE_PROFILES="$chosen"
+  if has_part postgres; then
+    set_password POSTGRES_PASSWORD
+    export DATABASE_URL="${DATABASE_URL:-postgresql://bakeoff@postgres/bakeoff}"
+  fi
+  if has_part tracking; then
+    set_password TRACKING_PASSWORD
+    export MLFLOW_TRACKING_URI="${MLFLOW_TRACKING_URI:-http://mlflow:5000}"
+  fi
+  if has_part grafana; then set_password GRAFANA_PASSWORD; fi
+}
+
+has_part() { [[ ",${COMPOSE_PROFILES:-}," == *",$1,"* ]]; }
+
+# images_that_lack PROFILE: the images of the profile's services that are not here and cannot be pulled.
+images_that_lack() {
+  local image missing=()
+  while read -r image; do
+    docker image inspect "$image" >/dev/null 2>&1 && continue
+    say "Pulling $image ..." >&2
+    docker pull -q "$image" >>"$LOGS/compose.log" 2>&1 </dev/null || missing+=("$image")
+  done < <(comm -13 <(images_with none) <(images_with "$1"))
+  say "${missing[*]-}"
+}
+
+images_with() {
+  COMPOSE_PROFILES="$1" compose config 2>/dev/null | sed -n 's/^ *image: *//p' | tr -d "'\"" | LC_ALL=C sort -u
+}
+
+# set_password NAME: a random one where none is set. In .env, since a database keeps that of its first start.
+set_password() {
+  local value
+  value="$(setting "$1")"
+  if [ -z "$value" ]; then
+    value="$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n')"
+    if set_in_env "$1" "$value"; then chmod 600 "$PROJECT_ROOT/.env"; fi
+  fi
+  export "$1=$value"
 }
 
 # Makes an administrative token once, and keeps it in a file that only this user may read; in .env as well, for whoever
@@ -75,6 +128,8 @@ require_free_ports() {
   for name in API_PORT UI_PORT PROMETHEUS_PORT ALERTMANAGER_PORT; do
     require_free "$name"
   done
+  if has_part tracking; then require_free MLFLOW_PORT; fi
+  if has_part grafana; then require_free GRAFANA_PORT; fi
 }
 
 require_free() {
@@ -97,8 +152,19 @@ listener_on() {
 start_stack() {
   say "Starting the stack (docker compose logs -f shows what it does) ..."
   STACK_STARTED=yes
+  start_what_training_needs
   run compose up -d --no-build --remove-orphans >"$LOGS/compose.log" 2>&1 || explain_no_start
   run wait_healthy "$HEALTHY_SECONDS" || fail "the stack did not become healthy within $HEALTHY_SECONDS s; see above."
+}
+
+# The first models are trained as the stack starts, and logged to MLflow if that answers.
+start_what_training_needs() {
+  local services=()
+  if has_part postgres; then services+=(postgres); fi
+  if has_part tracking; then services+=(mlflow); fi
+  [ "${#services[@]}" -gt 0 ] || return 0
+  run compose up -d --no-build "${services[@]}" >"$LOGS/compose.log" 2>&1 || explain_no_start
+  run wait_healthy "$HEALTHY_SECONDS" || fail "${services[*]} did not become healthy within $HEALTHY_SECONDS s; see above."
 }
 
 explain_no_start() {
@@ -136,12 +202,27 @@ show_addresses() {
   say "  dashboard     $(published ui 8501)"
   say "  prometheus    $(published prometheus 9090)"
   say "  alertmanager  $(published alertmanager 9093)"
+  if has_part grafana; then say "  grafana       $(published grafana 3000) (user admin, GRAFANA_PASSWORD in .env)"; fi
+  if has_part tracking; then
+    say "  mlflow        $(published mlflow 5000)"
+    say "  object store  http://objects:8333, in the network of the stack alone (MLflow's bucket: mlflow)"
+  fi
+  if has_part postgres; then
+    say "  postgresql    docker compose -p $COMPOSE_PROJECT_NAME exec postgres psql -U bakeoff"
+  fi
   say "  logs          docker compose -p $COMPOSE_PROJECT_NAME logs"
   say "  commands      docker compose -p $COMPOSE_PROJECT_NAME exec api bakeoff --help"
   say "  admin token   $ADMIN_TOKEN_SOURCE"
   say ""
   say "Ask it something:"
   say "  curl -s $api/predict -d '{\"features\": [5.1, 3.5, 1.4, 0.2]}'"
+}
+
+# The smoke test of a deployment, and that each part answers at its address.
+test_whole_stack() {
+  say ""
+  say "Testing it ..."
+  run "$PROJECT_ROOT/docker/smoke.sh" edge || fail "the smoke test failed; see above."
 }
 
 show_next() {

@@ -19,8 +19,9 @@ from app.settings import MlflowSettings
 
 # Seconds. A server that takes connections and never answers is given up after the second.
 _CONNECT_S, _ANSWER_S = 3.0, 5.0
-# A model that is uploaded takes as long as the network does: this many seconds more for each of its bytes.
-_S_PER_BYTE = 1e-6
+# Files take as long as the server's own store does, which may be asked for the first time, and the network: this many
+# seconds more for each file, and for each of its bytes.
+_FILE_S, _S_PER_BYTE = 10.0, 1e-6
 _LONGEST_TEXT = 500  # of a parameter, by servers before 2.8; later ones take more
 _LONGEST_DIGEST = 36
 MODEL_FOLDER = "model"
@@ -74,10 +75,11 @@ class RegisteredVersion(msgspec.Struct, frozen=True):
 class MlflowServer:
     """The server of the settings. Every call raises `MlflowFailure`, after some seconds where nothing answers."""
 
-    def __init__(self, settings: MlflowSettings, answer_s: float = _ANSWER_S) -> None:
+    def __init__(self, settings: MlflowSettings, answer_s: float = _ANSWER_S, file_s: float = _FILE_S) -> None:
         self.place = without_password(settings.uri)
         self._settings = settings
         self._answer_s = answer_s
+        self._file_s = file_s
         self._session = requests.Session()
         if settings.token:
             # Not as a header of the session, which requests replaces by a login of .netrc.
@@ -130,7 +132,8 @@ class MlflowServer:
                 "--serve-artifacts and --artifacts-destination"
             )
         path = quote(f"{parts.path.strip('/')}/{name}")
-        self._ask("PUT", f"mlflow-artifacts/artifacts/{path}", more_s=len(content) * _S_PER_BYTE, data=content)
+        more_s = self._file_s + len(content) * _S_PER_BYTE
+        self._ask("PUT", f"mlflow-artifacts/artifacts/{path}", more_s=more_s, data=content)
 
     def register(self, place: RunPlace, tags: Mapping[str, str]) -> RegisteredVersion:
         """The run's model as the next version of the settings' registered model, which is made if it is missing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import pickle  # nosec B403 - writes, and reads nothing
 import platform
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.docker
 
 PEM = "/usr/local/etc/haproxy/edge.pem"
 TEXT = (ROOT / "docker-compose.yml").read_text()
-OPTIONAL = ["grafana", "litestream", "postgres"]
+PROFILES = ["grafana", "litestream", "postgres", "tracking"]
+OPTIONAL = ["grafana", "litestream", "mlflow", "mlflow-db", "objects", "postgres"]
 SERVICES = sorted(["alertmanager", "api", "edge", "monitor", "prometheus", "train", "ui", *OPTIONAL])
 ALWAYS = [service for service in SERVICES if service not in OPTIONAL]
 FIXED_IN_THE_IMAGE = {"HOST", "MODEL_DIR", "DATA_DIR", "METRICS_DIR"}
@@ -27,7 +28,7 @@ HOST_MB, HOST_NEEDS_MB = 2048, 350
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, dict]:
-    return resolved(*(word for profile in OPTIONAL for word in ("--profile", profile)))
+    return resolved(*(word for profile in PROFILES for word in ("--profile", profile)))
 
 
 def mb(service: dict) -> float:
@@ -56,7 +57,7 @@ def test_a_service_can_do_as_little_as_possible(services: dict[str, dict], name:
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_has_limits_and_its_log_cannot_fill_the_disk(services: dict[str, dict], name: str) -> None:
     service = services[name]
-    assert mb(service) <= 768
+    assert mb(service) <= (1024 if name == "mlflow" else 768)
     assert 0 < service["cpus"] <= 2
     assert service["pids_limit"] > 0
     assert service["logging"]["driver"] == "json-file"
@@ -75,7 +76,8 @@ def test_a_service_is_asked_whether_it_is_well(services: dict[str, dict], name: 
 
 def test_ports_are_published_for_this_host_only(services: dict[str, dict]) -> None:
     published = {name: [port["host_ip"] for port in service.get("ports", [])] for name, service in services.items()}
-    assert {name for name, ips in published.items() if ips} == {"edge", "ui", "prometheus", "alertmanager", "grafana"}
+    always = {"edge", "ui", "prometheus", "alertmanager"}
+    assert {name for name, ips in published.items() if ips} == always | {"grafana", "mlflow"}
     assert {ip for ips in published.values() for ip in ips} == {"127.0.0.1"}
 
 
@@ -91,6 +93,13 @@ def test_the_dashboard_reaches_the_edge_alone_and_prometheus_alone_reaches_alert
     assert peers(services, "ui") == {"edge"}
     assert peers(services, "alertmanager") == {"prometheus"}
     assert peers(services, "api") >= {"edge", "monitor", "prometheus"}
+
+
+def test_mlflows_database_and_objects_are_reached_by_mlflow_alone(services: dict[str, dict]) -> None:
+    assert peers(services, "mlflow-db") == {"mlflow", "objects"}
+    assert peers(services, "objects") == {"mlflow", "mlflow-db"}
+    assert peers(services, "mlflow") >= {"train", "monitor"}
+    assert services["mlflow-db"]["image"] == services["postgres"]["image"]
 
 
 def test_administration_is_published_where_it_is_asked_for() -> None:
@@ -122,10 +131,10 @@ def test_a_certificate_reaches_the_edge_and_https_is_published_where_it_is_asked
 
 @pytest.mark.parametrize(
     ("variable", "opened"),
-    [("BIND", {"edge"}), ("UI_BIND", {"ui"}), ("OPERATIONS_BIND", {"alertmanager", "grafana", "prometheus"})],
+    [("BIND", {"edge"}), ("UI_BIND", {"ui"}), ("OPERATIONS_BIND", {"alertmanager", "grafana", "mlflow", "prometheus"})],
 )
 def test_each_part_is_published_elsewhere_by_a_word_of_its_own(variable: str, opened: set[str]) -> None:
-    services = resolved("--profile", "grafana", **{variable: "0.0.0.0"})
+    services = resolved("--profile", "grafana", "--profile", "tracking", **{variable: "0.0.0.0"})
     ports = {(name, port["host_ip"]) for name, service in services.items() for port in service.get("ports", [])}
     assert {name for name, host_ip in ports if host_ip == "0.0.0.0"} == opened
 

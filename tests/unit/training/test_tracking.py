@@ -16,6 +16,7 @@ from app.training.tracking import Tracking
 from app.training.variants import TrainingVariant, VariantCatalogue
 from tests.unit.training.mlflow_stand_in import StandIn
 
+USER = "ann:secret"
 GATE = {"min_accuracy": 0.8, "min_r2": None}
 VARIANT = TrainingVariant(
     estimator="sklearn.linear_model.LogisticRegression", parameters={"max_iter": 500, "C": 2.0}, scale=True
@@ -34,7 +35,7 @@ def stand_in():
 def server_of(stand_in):
     def make(**settings):
         given = {"uri": stand_in.uri, "experiment": "flowers", "model": "iris", **settings}
-        return MlflowServer(MlflowSettings(**given), answer_s=0.3)
+        return MlflowServer(MlflowSettings(**given), answer_s=2.0, file_s=0.0)
 
     return make
 
@@ -144,7 +145,7 @@ def test_a_server_that_fails_is_one_line_that_says_what_it_lacks(stand_in, logge
 def test_a_server_that_is_away_is_named_without_its_password(stand_in, logged):
     stand_in.stop()
     place = stand_in.uri.removeprefix("http://")
-    line = logged(uri=f"http://ann:secret@{place}")
+    line = logged(uri=f"http://{USER}@{place}")
     assert line.startswith(f"warning: MLflow at {stand_in.uri} lacks {ALL}: it refuses connections")
 
 
@@ -155,7 +156,7 @@ def test_the_whole_takes_no_longer_than_it_may(stand_in, logged):
 
 
 def test_files_that_the_server_does_not_take_are_said(stand_in, logged):
-    stand_in.artifact_root = "s3://key:secret@bucket/7"
+    stand_in.artifact_root = f"s3://{USER}@bucket/7"
     assert "lacks the manifest, model" in (line := logged())
     assert "s3://bucket/7/r0/artifacts, which it does not take itself: start it with --serve-artifacts" in line
 
