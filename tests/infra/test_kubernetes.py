@@ -26,7 +26,7 @@ OVERLAYS = sorted(path.parent.name for path in KUBERNETES.glob("*/kustomization.
 ELSEWHERE = {"one-node": set(), "several": {("10.0.0.0/8", 5432), ("0.0.0.0/0", 443)}}
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 # The libraries of PostgreSQL and S3 read these, and not the product.
-OF_LIBRARIES = {"AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"}
+OF_LIBRARIES = {"AWS_REGION", "AWS_ENDPOINT_URL"}
 IN_THE_IMAGE = {"METRICS_DIR": "/run/bakeoff/metrics", "DATA_DIR": "/data"}
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not here: nothing was checked")
 
