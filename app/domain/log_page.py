@@ -5,7 +5,9 @@ Whoever works on many rows takes the columns of their blocks (`in_blocks`), or o
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple, cast, overload
@@ -26,6 +28,8 @@ from app.domain.log_event import (
     place_of_heartbeat,
     place_of_outcome,
 )
+
+_SELDOM = 1_000_000  # objects that were made and are still there
 
 
 class Rows(Sequence[PredictionRow]):
@@ -268,3 +272,14 @@ def in_order(page: LogPage) -> Events:
     after = [place[0] for place, events in keyed for _ in events]
     others = [event for _, events in keyed for event in events]
     return Events(page.predictions, others, np.searchsorted(seqs, np.array(after, np.int64), side="right"))
+
+
+@contextlib.contextmanager
+def few_collections() -> Iterator[None]:
+    """Within the block cycles of objects are looked for seldom: decoded rows are many, and have none."""
+    before = gc.get_threshold()
+    gc.set_threshold(_SELDOM, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

@@ -8,12 +8,14 @@ from typing import NamedTuple, Protocol
 from app.domain.columns import LoggedLayout
 from app.domain.experiment import Configuration
 from app.domain.log_event import Cursor, Event, LogPage
-from app.domain.log_page import in_order
+from app.domain.log_page import few_collections, in_order
 from app.domain.monitor_state import Changes, OpenWindow, UnitFact, UserFact
 
 # Rows of each kind in one step, where so many wait: tenths of a second of work. The write transaction at its end is
 # short, and what a step costs beside its rows is little.
 BATCH_ROWS = 5000
+# The first rows of a log begin the counts to which all others add, and take several times as long: a page of their own.
+FIRST_ROWS = 500
 
 
 class EventReads(Protocol):
@@ -95,11 +97,7 @@ def step(
     Everything is read anew from the store and nothing is kept: after a failure, a kill or another monitor's step the
     next call continues from what is written. Raises `StoreUnavailable`.
     """
-    before = states.cursor(projection.name)
-    page = log.page(begin if before == Cursor() else before, batch_rows, until)
-    if len(page):
-        apply_page(projection, log, states, before, (page, in_order(page)))
-    return len(page)
+    return Rounds(log, states, batch_rows, begin).step(projection, until)
 
 
 def apply_page(
@@ -130,27 +128,46 @@ class Rounds:
     """Steps of several projections in rounds, one of each: those that are at one cursor share a page of the log.
 
     It is read once, and its events are made once. Where the log grows within a round, later projections still get the
-    page of the first. A projection that steps twice begins the next round, and pages are read anew.
+    page of the first. A projection that steps twice begins the next round, and pages are read anew. The first page
+    follows on the cursor `begin`.
     """
 
-    def __init__(self, log: EventReads, states: DerivedStates, batch_rows: int = BATCH_ROWS) -> None:
+    def __init__(
+        self,
+        log: EventReads,
+        states: DerivedStates,
+        batch_rows: int = BATCH_ROWS,
+        begin: Cursor = Cursor(),  # noqa: B008
+    ) -> None:
         self._log = log
         self._states = states
         self._batch_rows = batch_rows
-        self._pages: dict[Cursor, tuple[LogPage, Sequence[Event]]] = {}
+        self._begin = begin
+        self._pages: dict[tuple[Cursor, Cursor | None], tuple[LogPage, Sequence[Event]]] = {}
         self._stepped: set[str] = set()
 
-    def step(self, projection: Projection) -> int:
+    def step(self, projection: Projection, until: Cursor | None = None) -> int:
         """As the function `step`. Raises `StoreUnavailable`."""
         if projection.name in self._stepped:
             self._stepped.clear()
             self._pages.clear()
         self._stepped.add(projection.name)
         before = self._states.cursor(projection.name)
-        if before not in self._pages:
-            page = self._log.page(before, self._batch_rows, None)
-            self._pages[before] = page, in_order(page)
-        read = self._pages[before]
+        with few_collections():
+            if before != Cursor():
+                return self._apply(projection, before, before, self._batch_rows, until)
+            rows = self._apply(projection, before, self._begin, min(FIRST_ROWS, self._batch_rows), until)
+            before = self._states.cursor(projection.name)
+            if FIRST_ROWS <= rows < self._batch_rows and before != Cursor():
+                rows += self._apply(projection, before, before, self._batch_rows, until)
+            return rows
+
+    def _apply(self, projection: Projection, before: Cursor, after: Cursor, limit: int, until: Cursor | None) -> int:
+        """Process the page that follows on `after`, where the projection's cursor is `before`."""
+        if (after, until) not in self._pages:
+            page = self._log.page(after, limit, until)
+            self._pages[after, until] = page, in_order(page)
+        read = self._pages[after, until]
         if len(read[0]):
             apply_page(projection, self._log, self._states, before, read)
         return len(read[0])

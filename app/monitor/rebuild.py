@@ -20,7 +20,7 @@ from app.domain.monitor_state import STATE_LAYOUT, ExperimentSummary, LogTotals
 from app.domain.report import ExperimentReport
 from app.errors import StoreUnavailable
 from app.monitor.experiment.projection import NAME
-from app.monitor.projection import DerivedStates, EventReads, Projection, step
+from app.monitor.projection import DerivedStates, EventReads, Projection, Rounds
 from app.monitor.publisher import ExperimentReads, MoreChecks, Publisher, ReportWrites, no_more_checks
 
 _LOG = logging.getLogger(__name__)
@@ -121,9 +121,8 @@ def rebuild(
     rows = 0
     for _ in range(_TRIES):
         at = {name: live.states.cursor(name) for name in names}
-        for projection in projections:
-            end = _end(at[projection.name], was_outdated)
-            rows = _catch_up(projection, log, fresh.states, (begin, end), rows, between)
+        ends = {name: _end(cursor, was_outdated) for name, cursor in at.items()}
+        rows = _catch_up(projections, Rounds(log, fresh.states, begin=begin), ends, rows, between)
         before = Publisher(log, live.states, live.reports, now_us)
         after = Publisher(log, fresh.states, fresh.reports, now_us, more_checks)
         summaries = log.experiments()
@@ -159,18 +158,21 @@ def _end(live_at: Cursor, was_outdated: bool) -> Cursor | None:
 
 
 def _catch_up(
-    projection: Projection,
-    log: EventReads,
-    fresh: DerivedStates,
-    bounds: tuple[Cursor, Cursor | None],
+    projections: Sequence[Projection],
+    rounds: Rounds,
+    ends: Mapping[str, Cursor | None],
     rows: int,
     between: Callable[[int], None],
 ) -> int:
-    """Process the log within `bounds`; returns `rows` and the number of rows processed."""
-    begin, until = bounds
-    while found := step(projection, log, fresh, until=until, begin=begin):
-        rows += found
-        between(rows)
+    """Process the log, each projection up to its end; returns `rows` and the number of rows processed."""
+    before = None
+    while rows != before:
+        before = rows
+        for projection in projections:
+            found = rounds.step(projection, ends[projection.name])
+            if found:
+                rows += found
+                between(rows)
     return rows
 
 

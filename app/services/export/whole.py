@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 from collections.abc import Callable, Iterator
 from typing import IO, Literal
 
 import msgspec
 import pyarrow as pa
 
+from app.domain.log_page import few_collections
 from app.services.export.batches import batch_of
 from app.services.export.columns import SCHEMA_VERSION, Contracts, FeatureColumns
 from app.services.export.rows import LogReads, Position, RowForm, Selection
@@ -56,24 +55,13 @@ def write(log: LogReads, found: Found, form: Format, out: IO[bytes], progress: P
     """
     writer = _writer(form, found, out)
     written = 0
-    with _few_collections():
+    with few_collections():
         for batch in _batches(log, found):
             writer.write(batch)
             written += len(batch)
             progress(written, found.rows)
         writer.close()
     return written
-
-
-@contextlib.contextmanager
-def _few_collections() -> Iterator[None]:
-    """Within the block cycles of objects are looked for seldom: decoded rows are many, and have none."""
-    before = gc.get_threshold()
-    gc.set_threshold(1_000_000, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def facts_of(found: Found) -> dict[str, str]:

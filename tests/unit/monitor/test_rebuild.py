@@ -7,8 +7,10 @@ import pytest
 from sqlalchemy import event
 
 from app.errors import StoreUnavailable
+from app.monitor.disagreements import DisagreementProjection
 from app.monitor.experiment.projection import ExperimentProjection
-from app.monitor.projection import step
+from app.monitor.projection import BATCH_ROWS, FIRST_ROWS, step
+from app.monitor.rebuild import rebuild
 from app.store.event_log import EventLog
 from app.store.kinds import MONITORING
 from tests.unit.monitor.small_log import SmallLog
@@ -197,3 +199,34 @@ def test_an_unavailable_store_changes_nothing(small_log, tmp_path):
     (tmp_path / "elsewhere").rename(path)
     assert isinstance(small_log, SmallLog)
     assert small_log.process() > 0
+
+
+class PagesCounted(EventLog):
+    """Notes where each page begins, and how many rows it may have."""
+
+    def __init__(self, database):
+        super().__init__(database)
+        self.pages = []
+
+    def page(self, cursor, limit, until=None):
+        self.pages.append((cursor.predictions, limit))
+        return super().page(cursor, limit, until)
+
+
+def test_the_first_rows_of_a_log_are_a_page_of_their_own_in_the_same_step(small_log):
+    small_log.begin("one")
+    small_log.log(*(small_log.served({"v1": 0, "v2": 1}) for _ in range(FIRST_ROWS + 7)))
+    log = PagesCounted(small_log.database)
+    assert step(ExperimentProjection(), log, small_log.stored_states) == FIRST_ROWS + 7
+    assert log.pages == [(0, FIRST_ROWS), (FIRST_ROWS, BATCH_ROWS)]
+
+
+def test_a_rebuild_reads_a_page_once_for_all_projections(small_log):
+    mixed_log(small_log, n=10)
+    projections = ExperimentProjection(), DisagreementProjection()
+    small_log.process(*projections)
+    log = PagesCounted(small_log.database)
+    rebuilt = rebuild(projections, log, small_log.space(), small_log.space("rebuild/"), small_log.clock)
+    assert rebuilt.states_equal == {"experiment": True, "disagreements": True}
+    # The second page is that behind the last row.
+    assert len(log.pages) == 2
