@@ -196,7 +196,7 @@ def test_the_file_of_a_token_is_named_to_the_parts_that_send_or_check_it() -> No
 
 
 def test_the_scripts_take_the_override_file_beside_it(tmp_path: Path) -> None:
-    script = f"source {ROOT}/docker/lib.sh; PROJECT_ROOT={tmp_path}; COMPOSE_COMMAND=echo compose up"
+    script = f'source "{ROOT}/docker/lib.sh"; PROJECT_ROOT={tmp_path}; COMPOSE_COMMAND=echo compose up'
     assert "override" not in output("bash", "-c", script)
     override = tmp_path / "docker-compose.override.yml"
     override.touch()

@@ -87,7 +87,7 @@ def test_the_agent_collects_what_alarms_and_logs_need(
         "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl", str(tmp_path / "agent")
     )
     (tmp_path / "setup.sh").write_text(functions)
-    settings = f"HERE={HOST} CONFIG={tmp_path} LOG_GROUP=/x ALARMS={alarms} SHIP_LOGS={ship_logs}"
+    settings = f"HERE='{HOST}' CONFIG={tmp_path} LOG_GROUP=/x ALARMS={alarms} SHIP_LOGS={ship_logs}"
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "KEPT": str(tmp_path / "kept")}
     program = f". {tmp_path}/setup.sh; {settings}; start_agent"
     subprocess.run(["bash", "-c", program], env=env, check=True, timeout=60)

@@ -142,7 +142,7 @@ def test_options_of_ssh_that_a_deployment_needs_are_passed_on(tripwire) -> None:
 @pytest.mark.parametrize("word", ["two words", "é'; id; '", "a\nb'$(id)", "\t`id`", "*", "", "\\'"])
 def test_a_word_for_the_host_is_one_word_to_any_shell_there(word: str, tripwire) -> None:
     """The login shell of a deploy user may be dash, which takes bash's $'…' for a quotation that ends early."""
-    script = f'source {ROOT}/docker/ship.sh; quoted "$1" next'
+    script = f'source "{ROOT}/docker/ship.sh"; quoted "$1" next'
     quoted = run("/bin/bash", "-c", script, "x", word, LC_ALL="C").stdout
     printed = run("/bin/sh", "-c", f"printf '%s|' {quoted}").stdout
     assert printed == f"{word}|next|"

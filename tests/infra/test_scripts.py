@@ -136,7 +136,7 @@ def test_the_demo_outlives_a_container_that_restarts_and_no_other(tmp_path: Path
     say() {{ :; }}
     fail() {{ echo "$*"; exit 1; }}
     sleep() {{ :; }}
-    . {ROOT}/scripts/docker_demo.sh
+    . "{ROOT}/scripts/docker_demo.sh"
     GONE_SECONDS=5
     looks=({away} end)
     stack_runs() {{
