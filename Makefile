@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fast lint lint-all pipeline format locks train serve
+.PHONY: help install demo test fast lint lint-all pipeline cluster format locks train serve
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
@@ -25,6 +25,14 @@ lint-all: lint ## also lint scripts, Dockerfiles, YAML and pipelines, and scan f
 pipeline: ## run the Jenkinsfile on this machine, with a temporary stack and without a deployment
 	.ci/tools groovy
 	.ci/jenkins/run --with-changes
+
+cluster: ## roll, scale and kill the pods of kubernetes/ on a real Kubernetes 1.20, which is built here once (as root)
+	.ci/engine
+	.ci/images
+	docker/build.sh --tag cluster --if-changed
+	.ci/cluster build
+	.ci/cluster up
+	.venv/bin/python bench/cluster.py --tag cluster; status=$$?; .ci/cluster down; exit $$status
 
 format: install ## format the Python code
 	.venv/bin/ruff format .
