@@ -42,11 +42,17 @@ _NODES: Final = int(2 * _LOGIT_LIMIT * _NODES_PER_LOGIT) + 1
 
 def positions(below: np.ndarray, total: np.ndarray) -> np.ndarray:
     """The place of p = `below` / `total` in the table: node number and fraction as one float, same shape as `below`."""
+    # In place: there are many, and each further array costs as much as the arithmetic.
+    place: np.ndarray = total - below
     with np.errstate(divide="ignore"):
-        logit = np.log(below / (total - below))
-    place: np.ndarray = (np.clip(logit, -_LOGIT_LIMIT, _LOGIT_LIMIT) + _LOGIT_LIMIT) * _NODES_PER_LOGIT + 1
-    place[np.isneginf(logit)] = 0
-    place[np.isposinf(logit)] = _NODES + 1
+        np.log(np.divide(below, place, out=place), out=place)
+    first, last = place == -np.inf, place == np.inf
+    np.clip(place, -_LOGIT_LIMIT, _LOGIT_LIMIT, out=place)
+    place += _LOGIT_LIMIT
+    place *= _NODES_PER_LOGIT
+    place += 1
+    place[first] = 0
+    place[last] = _NODES + 1
     return place
 
 

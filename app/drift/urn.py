@@ -149,7 +149,8 @@ def _other_masses(
 
 def _earlier(bins: np.ndarray) -> np.ndarray:
     """How many earlier requests of its block fell into the same bin, for each request: shape (m, blocks, streams)."""
-    earlier = np.zeros((bins.shape[1], bins.shape[0], bins.shape[2]))
-    for position in range(1, bins.shape[1]):
-        (bins[:, :position] == bins[:, position : position + 1]).sum(axis=1, out=earlier[position])
-    return earlier
+    rows = np.ascontiguousarray(bins.transpose(1, 0, 2))
+    earlier = np.zeros(rows.shape, np.uint8)
+    for position in range(1, len(rows)):
+        np.add.reduce(rows[:position] == rows[position], axis=0, dtype=np.uint8, out=earlier[position])
+    return earlier.astype(np.float64)
