@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import SettingError, StoreUnavailable
 from app.store.kinds import PROBING, READING, REBUILDING, Access, Kind, unavailable
@@ -114,7 +115,8 @@ class Database:
             if not self.kind.keeps_connections(error):
                 self.close()  # the next use opens another connection
             refusal = unavailable(_USE, error)
-            if access.writes and access is not PROBING:
+            # A wait for one of this process's own connections says nothing of the store.
+            if access.writes and access is not PROBING and not isinstance(error, PoolTimeout):
                 times = self._refused.get(access, (0, 0.0, ""))[0] + 1
                 self._refused[access] = times, time.monotonic() + _REFUSED_FOR_S, refusal.message
             raise refusal from error

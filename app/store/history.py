@@ -72,7 +72,7 @@ class PredictionHistory:
         outcomes = _outcomes(connection, ids)
         experiments = _experiments(connection, {row.epoch for row in rows})
         corrections = _corrections(connection, ids)
-        layouts = self._layouts.layouts(row.layout for row in rows if row.layout is not None)
+        layouts = self._layouts.layouts((row.layout for row in rows if row.layout is not None), connection)
         return [
             _corrected(
                 _answer(row, layouts, experiments.get(row.epoch), outcomes.get(row.prediction_id, {})),

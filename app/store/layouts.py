@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 import msgspec
 from sqlalchemy import Connection, Engine, text
@@ -24,17 +25,20 @@ class LayoutReads:
         self._database = database
         self._known: dict[int, LoggedLayout] = {}
 
-    def layouts(self, ids: Iterable[int]) -> dict[int, LoggedLayout]:
-        """The layouts with these ids, by id; unknown ones are left out. Raises `StoreUnavailable`."""
+    def layouts(self, ids: Iterable[int], connection: Connection | None = None) -> dict[int, LoggedLayout]:
+        """The layouts with these ids, by id; unknown ones are left out. Raises `StoreUnavailable`.
+
+        Whoever reads already gives the `connection`: a second one might have to wait for those who wait for theirs.
+        """
         wanted = set(ids)
         known = self._known if len(self._known) < _MOST else {}
         missing = wanted - known.keys()
         if missing:
-            self._known = known = {**known, **self._read(missing)}
+            self._known = known = {**known, **self._read(missing, connection)}
         return {each: known[each] for each in wanted if each in known}
 
-    def _read(self, ids: Iterable[int]) -> dict[int, LoggedLayout]:
-        with self._database.begin(READING) as connection:
+    def _read(self, ids: Iterable[int], given: Connection | None) -> dict[int, LoggedLayout]:
+        with self._database.begin(READING) if given is None else nullcontext(given) as connection:
             query = text(statements("predictions", connection.dialect.name)["layouts"])
             rows = connection.execute(query, {"ids": msgspec.json.encode(sorted(ids)).decode()}).all()
         return {row.id: LoggedLayout(row.id, _COLUMNS.decode(row.columns)) for row in rows}

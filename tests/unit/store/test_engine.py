@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import suppress
 
 import pytest
+import sqlalchemy.exc
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
@@ -95,9 +96,15 @@ def test_our_own_mistakes_are_not_hidden_as_an_outage(database):
         connection.execute(text("INSERT INTO experiments (id) VALUES ('e')"))
 
 
-def refused(database, access=RECORDING):
+def refused(database, access=RECORDING, error=None):
     with pytest.raises(StoreUnavailable), database.begin(access):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise error or OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_wait_for_one_of_its_own_connections_is_no_refusal_of_the_store(database):
+    for _ in range(3):
+        refused(database, error=sqlalchemy.exc.TimeoutError("QueuePool limit of size 2 overflow 6 reached"))
+    database.probe()
 
 
 def test_the_probe_says_what_the_last_commits_said(database):

@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
 
+from app.domain.columns import LoggedColumn, LoggedLayout
 from app.domain.log_event import Cursor
 from app.errors import SettingError, StoreUnavailable
 from app.services.queries.history import Place
@@ -275,6 +276,13 @@ def test_ways_to_use_the_store_share_connections_and_keep_their_own_limits(datab
     assert tuple(found) == expected
     with database.begin(READING) as connection:
         assert connection.execute(text("SELECT pg_backend_pid()")).scalar() == pid
+
+
+def test_a_page_of_the_history_needs_one_connection(store_url):
+    one, layout = Database(f"{store_url}&connections=1"), LoggedLayout(1, (LoggedColumn("height"),))
+    PredictionLog(one).append([logged(0, layout=layout)])
+    assert [row.layout for row in PredictionHistory(one).page(1)] == [layout]
+    one.close()
 
 
 @pytest.mark.parametrize("number", ["0", "many", "-1"])
