@@ -324,6 +324,7 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cluster-")))
         addresses = stack.enter_context(servers()) if args.overlay == "several" else None
         cluster = Cluster(folder, args.overlay, args.tag, addresses)
+        stack.callback(kubectl, "delete", "persistentvolume", "--all", "--timeout=60s", check=False)
         stack.callback(kubectl, "delete", "namespace", "bakeoff", "--timeout=120s", check=False)
         started = time.monotonic()
         cluster.apply()
@@ -357,7 +358,8 @@ def compared(acknowledged: int, versions: dict[str, set[str]]) -> int:
     wait_for(lambda: counted() >= acknowledged, 120, "counting")
     time.sleep(2)
     total, moved = counted(), [user for user, seen in versions.items() if len(seen) > 1]
-    rebuilt = kubectl("exec", "deployment/monitor", "--", "python", "-m", "app", "monitor", "--rebuild", "--json")
+    # Not kubectl exec: the API server cannot resolve the node's name.
+    rebuilt = docker("exec", containers("monitor")[0], "python", "-m", "app", "monitor", "--rebuild", "--json")
     equal = json.loads(rebuilt)["equal"]
     print(f"labels: {acknowledged} acknowledged, {total} counted")
     print(f"users of several versions: {len(moved)} of {sum(map(bool, versions.values()))}")
