@@ -48,6 +48,10 @@ apply_defaults() {
 # What --full adds, as Compose profiles: each whose images are here or can be pulled.
 add_all_parts() {
   local profile missing chosen=""
+  case "$(compose_command)" in
+    "docker compose"*) ;;
+    *) fail "--full needs Compose 2, the plugin of docker: docker-compose does not say which images a profile has." ;;
+  esac
   for profile in postgres tracking grafana; do
     missing="$(images_that_lack "$profile")"
     if [ -z "$missing" ]; then
@@ -56,14 +60,15 @@ add_all_parts() {
       warn "without the profile $profile: this host has not, and cannot pull: $missing"
     fi
   done
-  export COMPOSE_PROFILES="$chosen"
+  # In .env, as all that decides what the stack is: a plain `docker compose up -d` would take another log.
+  keep COMPOSE_PROFILES "$chosen"
   if has_part postgres; then
     set_password POSTGRES_PASSWORD
-    export DATABASE_URL="${DATABASE_URL:-postgresql://bakeoff@postgres/bakeoff}"
+    settle DATABASE_URL postgresql://bakeoff@postgres/bakeoff
   fi
   if has_part tracking; then
     set_password TRACKING_PASSWORD
-    export MLFLOW_TRACKING_URI="${MLFLOW_TRACKING_URI:-http://mlflow:5000}"
+    settle MLFLOW_TRACKING_URI http://mlflow:5000
   fi
   if has_part grafana; then set_password GRAFANA_PASSWORD; fi
 }
@@ -119,6 +124,7 @@ show_running_stack() {
   say "The stack runs already, as the Compose project $COMPOSE_PROJECT_NAME."
   say "  api:     $(published edge 5080)"
   say "  stop it: docker compose -p $COMPOSE_PROJECT_NAME down (without --volumes it keeps what it knows)"
+  if [ "$FULL" = yes ]; then say "  no part was added: stop it first, then type ./run_demo.sh --full again"; fi
   if [ "$ONCE" = yes ]; then exit 1; else exit 0; fi
 }
 
@@ -218,7 +224,7 @@ show_addresses() {
   say "  curl -s $api/predict -d '{\"features\": [5.1, 3.5, 1.4, 0.2]}'"
 }
 
-# The smoke test of a deployment, and that each part answers at its address.
+# The smoke test of a deployment, at the edge. The other parts have their health checks, for which the start waited.
 test_whole_stack() {
   say ""
   say "Testing it ..."

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,7 +161,7 @@ def _compared(args: argparse.Namespace, settings: Settings) -> tuple[VariantComp
 def _registry(args: argparse.Namespace, settings: Settings) -> Iterator[ModelRegistry]:
     """The registry of the installation; with --to one that is thrown away, but for the version's folder.
 
-    Raises `InvalidRequest` if the folder cannot be written, or holds anything but a version.
+    Raises `InvalidRequest` if the folder cannot be written, or holds anything but a version that --to has made.
     """
     if args.to is None:
         with registry_of(settings) as registry:
@@ -169,17 +169,35 @@ def _registry(args: argparse.Namespace, settings: Settings) -> Iterator[ModelReg
         return
     from app.inference.registry import ModelRegistry
 
-    if args.to.exists() and not (args.to / "manifest.json").is_file():
-        raise InvalidRequest(f"{args.to} is there already, and is no version to be replaced", field="to")
-    try:
-        args.to.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the folder, so that the version gets there by one rename.
-        with tempfile.TemporaryDirectory(prefix=".bakeoff-", dir=args.to.parent) as scratch:
-            yield ModelRegistry(Path(scratch), load_or_create(settings.data_dir, settings.deployment_key_file).registry)
+    if args.to.exists() and not _is_built(args.to):
+        raise InvalidRequest(f"{args.to} is there already, and was not made by --to: it is not replaced", field="to")
+    keys = load_or_create(settings.data_dir, settings.deployment_key_file)
+    with ExitStack() as stack:
+        with _naming(args.to):
+            args.to.parent.mkdir(parents=True, exist_ok=True)
+            # Beside the folder, so that the version gets there by one rename.
+            scratch = tempfile.TemporaryDirectory(prefix=".bakeoff-", dir=args.to.parent)
+            built = Path(stack.enter_context(scratch))
+        yield ModelRegistry(built, keys.registry)
+        with _naming(args.to):
             shutil.rmtree(args.to, ignore_errors=True)
-            (Path(scratch) / _BUILT).rename(args.to)
+            (built / _BUILT).rename(args.to)
+
+
+def _is_built(folder: Path) -> bool:
+    """Whether the folder has a version that --to has made, and no published one, nor anybody's other files."""
+    try:
+        return bool(json.loads((folder / "manifest.json").read_bytes())["version"] == _BUILT)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise InvalidRequest(f"--to: {error.filename or args.to}: {error.strerror or error}", field="to") from error
+        raise InvalidRequest(f"--to: {error.filename or folder}: {error.strerror or error}", field="to") from error
 
 
 def _without_alias(trained: SessionResult) -> SessionResult:

@@ -23,7 +23,10 @@ from tests.infra.repository import ROOT
 KUBERNETES = ROOT / "kubernetes"
 OVERLAYS = sorted(path.parent.name for path in KUBERNETES.glob("*/kustomization.yaml") if "../base" in path.read_text())
 # Beyond the API and the name servers.
-ELSEWHERE = {"one-node": set(), "several": {("10.0.0.0/8", 5432), ("0.0.0.0/0", 443)}}
+ELSEWHERE = {
+    "one-node": set(),
+    "several": {("10.0.0.0/8", 5432), ("0.0.0.0/0", 443), ("169.254.170.23/32", 80)},
+}
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 # The libraries of PostgreSQL and S3 read these, and not the product.
 OF_LIBRARIES = {"AWS_REGION", "AWS_ENDPOINT_URL"}
@@ -216,7 +219,7 @@ def reaches(overlay: str, name: str) -> set[tuple[str, int]]:
         if name not in selected(overlay, policy["spec"]["podSelector"]):
             continue
         for rule in policy["spec"].get("egress", []):
-            for to in rule["to"]:
+            for to in rule.get("to", [{}]):  # without it: to all
                 ends = (
                     selected(overlay, to["podSelector"])
                     if "podSelector" in to

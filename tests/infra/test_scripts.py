@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,35 @@ def test_the_demo_outlives_a_container_that_restarts_and_no_other(tmp_path: Path
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=20)
     expected = "stays" if stays else "the edge has not run for 5 s: it ended, or the stack was stopped elsewhere"
     assert done.stdout.strip() == expected
+
+
+@pytest.fixture
+def first_models(tmp_path: Path):
+    """Runs docker/first_models.sh where the command line says this of the registry; None: it cannot read it."""
+
+    def run_it(published: str | None, *arguments: str) -> subprocess.CompletedProcess[str]:
+        python = tmp_path / "python"
+        says = "echo 'error: the registry cannot be read' >&2; exit 1" if published is None else f"echo '{published}'"
+        python.write_text(
+            f'#!/bin/bash\ncase "$*" in "-I "*) exec {sys.executable} "$@" ;; "-m app train") echo trains; exit 0 ;;\n'
+            f"*) {says} ;; esac\n"
+        )
+        python.chmod(0o755)
+        command = [str(ROOT / "docker/first_models.sh"), *arguments]
+        path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        return subprocess.run(command, capture_output=True, text=True, env=os.environ | path, timeout=30)
+
+    return run_it
+
+
+def test_the_first_models_are_trained_where_there_is_none(first_models) -> None:
+    assert first_models('{"versions": []}').stdout == "trains\n"
+    assert "nothing to train" in first_models('{"versions": ["v1"]}').stdout
+    assert first_models('{"versions": ["v1"]}', "--wait").stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--wait",)])
+def test_a_registry_that_cannot_be_read_is_no_full_one(first_models, arguments) -> None:
+    failed = first_models(None, *arguments)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == "error: the registry cannot be read\n"

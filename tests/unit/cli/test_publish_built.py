@@ -134,7 +134,18 @@ def test_a_version_in_the_folder_is_replaced_and_nothing_else(registry, tmp_path
     assert [main(train), main(train)] == [0, 0]
     (tmp_path / "t" / "manifest.json").unlink()
     assert main(train) == 1
-    assert "is no version to be replaced" in capsys.readouterr().err
+    assert "was not made by --to: it is not replaced" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "manifest", ['{"version": "v3"}', '{"name": "a web page", "version": "1.0"}', "{}", "[1]", "no"]
+)
+def test_a_published_version_or_anybodys_folder_is_not_replaced(registry, tmp_path, capsys, manifest):
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "manifest.json").write_text(manifest)
+    assert main(["train", "--to", str(tmp_path / "t"), "--variant", "conservative"]) == 1
+    assert (tmp_path / "t" / "manifest.json").read_text() == manifest
+    assert "it is not replaced" in capsys.readouterr().err
 
 
 def test_several_variants_give_the_best_one(registry, tmp_path):

@@ -62,6 +62,16 @@ def test_a_second_run_applies_nothing(engine, folder):
     assert not pending(engine, folder)
 
 
+def test_tables_that_an_earlier_release_left_at_a_restore_stop_no_upgrade(database, change):
+    """It moves aside only the tables that it knows, and makes the list of scripts anew."""
+    database.probe()
+    change("DELETE FROM schema_version WHERE version > 15")
+    database.close()
+    database.probe()
+    with database.begin(READING) as connection:
+        assert {"deployment_keys", "reloads", "workers"} <= set(inspect(connection).get_table_names())
+
+
 def test_a_later_script_is_applied_to_an_older_store(engine, folder):
     migrate(engine, folder)
     (folder / "0002_two.sql").write_text("-- why;\nCREATE TABLE two (b TEXT);\nCREATE INDEX i ON two (b);\n")
