@@ -114,7 +114,10 @@ def test_kill_9_of_anything_counts_every_acknowledged_label_once(start, watch, i
         else:
             api.kill()
             api = start()
-    eventually(lambda: labelled(api) == acknowledged)
+    eventually(
+        lambda: labelled(api) == acknowledged,
+        explain=lambda: f"{labelled(api)} of {acknowledged} counted; {api.get('/health').json()}",
+    )
     [comparison] = api.get("/experiment").json()["comparisons"]
     assert comparison["n"] + comparison["unjoined"] == acknowledged
 

@@ -53,13 +53,20 @@ def caught_up(stack: Stack) -> bool:
     return sum(variant["labelled"] for variant in variants) >= 150
 
 
+def told(stack: Stack) -> str:
+    """What the service says of its monitor, and the monitor's own log."""
+    health = requests.get(f"{stack.api}/health", timeout=10).text
+    return f"{health}\n{output('docker', 'logs', '--tail', '20', stack.container('monitor'))}"
+
+
 @pytest.fixture(scope="module")
 def drills(stack_images: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drills]:
     with running(stack_images) as stack:
         env = {**os.environ, "API_URL": stack.api}
         simulate = [sys.executable, "-m", "app", "simulate", "--requests", "200"]
         subprocess.run(simulate, cwd=ROOT, env=env, check=True, capture_output=True, timeout=180)
-        eventually(lambda: caught_up(stack))
+        # The monitor begins last, and beside other stacks it may take a minute to begin.
+        eventually(lambda: caught_up(stack), timeout_s=180, explain=lambda: told(stack))
         backup = tmp_path_factory.mktemp("backups") / "bakeoff-20260101T000000Z.tar.gz"
         output("docker/backup.sh", str(backup), **of_stack(stack, stack_images))
         yield Drills(stack, stack_images, backup)
