@@ -49,7 +49,12 @@ def test_it_brings_the_images_that_the_stack_names() -> None:
     named = set(re.findall(r"^ +image: ((?!bakeoff-)\S+)$", compose, re.M)) | set(
         re.findall(r"^ARG PYTHON_IMAGE=([^@\s]+)", bases, re.M)
     )
-    assert named - {"grafana/grafana:11.6.0"} == set(re.findall(r"docker pull --quiet (\S+)", WORKFLOW))
+    # Of the profiles that no test starts: 2 GB.
+    optional = {
+        name for name in named if name.startswith(("grafana/grafana:", "chrislusf/seaweedfs:", "ghcr.io/mlflow/"))
+    }
+    assert len(optional) == 3
+    assert named - optional == set(re.findall(r"docker pull --quiet (\S+)", WORKFLOW))
 
 
 def repository(folder: Path) -> Path:
