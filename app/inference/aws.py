@@ -16,7 +16,19 @@ import requests
 _CONTAINER = "http://169.254.170.2"
 _HOST = "http://169.254.169.254/latest"
 _TIMEOUT_S = (1.0, 5.0)
-_RENEWED_BEFORE = timedelta(minutes=5)
+_RENEWED_BEFORE, _AGAIN = timedelta(minutes=5), timedelta(seconds=30)
+# What a file or an answer that is not as AWS documents it makes the ways below raise.
+_FAULTS = (
+    requests.RequestException,
+    OSError,
+    configparser.Error,
+    ElementTree.ParseError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+)
 _ADVICE = (
     "no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the host or the pod a role. "
     'With a profile of the AWS CLI that logs in: eval "$(aws configure export-credentials --format env)"'
@@ -43,14 +55,26 @@ class CredentialSource:
         self._region = region
         self._lock = threading.Lock()
         self._known: Credentials | None = None
+        self._renewed_at: datetime | None = None
 
     def now(self) -> Credentials:
-        """Credentials that are valid for some minutes. Raises `OSError` where there are none."""
+        """Valid credentials, if they can be renewed for some minutes. Raises `OSError` where there are none."""
         with self._lock:
-            known = self._known
-            if known is None or (known.until is not None and known.until - _RENEWED_BEFORE < datetime.now(UTC)):
-                known = self._known = self._found()
+            known, now = self._known, datetime.now(UTC)
+            if known is None or (self._renewed_at is not None and self._renewed_at <= now):
+                known = self._renewed(known, now)
             return known
+
+    def _renewed(self, known: Credentials | None, now: datetime) -> Credentials:
+        try:
+            found = self._found()
+        except OSError:
+            if known is None or known.until is None or known.until <= now:
+                raise
+            self._renewed_at = min(now + _AGAIN, known.until)
+            return known
+        self._known, self._renewed_at = found, None if found.until is None else found.until - _RENEWED_BEFORE
+        return found
 
     def _found(self) -> Credentials:
         ways: tuple[Callable[[], Credentials | None], ...] = (
@@ -63,7 +87,7 @@ class CredentialSource:
         for way in ways:
             try:
                 found = way()
-            except (requests.RequestException, ValueError, KeyError, OSError, configparser.Error) as error:
+            except _FAULTS as error:
                 raise OSError(errno.EACCES, f"{_ADVICE} ({way.__name__[4:].replace('_', ' ')}: {error})") from error
             if found is not None:
                 return found
@@ -131,7 +155,7 @@ def _pair(get: Callable[[str], str | None], key_id: str, secret: str, token: str
 
 
 def _temporary(words: Mapping[str, str], token: str = "Token") -> Credentials:  # noqa: S107 # nosec B107 - a field's name
-    until = datetime.fromisoformat(words["Expiration"].replace("Z", "+00:00"))
+    until = datetime.fromisoformat(words["Expiration"].replace("Z", "+00:00")).astimezone(UTC)
     return Credentials(words["AccessKeyId"], words["SecretAccessKey"], words[token], until)
 
 

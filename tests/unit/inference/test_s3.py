@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 
@@ -170,6 +172,41 @@ def test_credentials_of_a_pod_are_renewed_before_they_end(answering, tmp_path):
     source = CredentialSource({**environ, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(tmp_path / "token")}, "r")
     assert [source.now().token for _ in range(3)] == ["t", "t", "t"]
     assert [headers["Authorization"] for _, _, headers in server.asked] == ["secret", "secret"]
+
+
+def test_credentials_that_cannot_be_renewed_are_used_until_they_end(answering, monkeypatch):
+    now = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    monkeypatch.setattr(aws, "datetime", SimpleNamespace(now=lambda _: now, fromisoformat=datetime.fromisoformat))
+    end = json.dumps({**ROLE, "Expiration": "2026-11-28T12:10:00Z"}).encode()
+    server = answering((200, {}, end), (500, {}, b""))
+    source = CredentialSource({**NOWHERE, "AWS_CONTAINER_CREDENTIALS_FULL_URI": server.url}, "r")
+    for minute, asked in ((0, 1), (4, 1), (5, 2), (5, 2), (9, 3)):
+        now = now.replace(minute=minute)
+        assert (source.now().token, len(server.asked)) == ("t", asked)
+    now = now.replace(minute=10)
+    with pytest.raises(PermissionError, match=r"no credentials for S3: .*\(container: 500 Server Error"):
+        source.now()
+
+
+@pytest.mark.parametrize("text", [b"<torn", b"[]", b'{"Expiration": null}', b""])
+def test_an_answer_that_has_no_credentials_says_who_gave_it_and_how_to_give_them(answering, tmp_path, text):
+    (tmp_path / "token").write_text("web")
+    server = answering((200, {}, text))
+    kubernetes = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"), "AWS_ROLE_ARN": "arn"}
+    for environ, way in (
+        ({**kubernetes, "AWS_ENDPOINT_URL_STS": server.url}, "web identity"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.url}, "container"),
+    ):
+        with pytest.raises(PermissionError, match=rf"no credentials for S3: .*\({way}: "):
+            CredentialSource({**NOWHERE, **environ}, "r").now()
+
+
+def test_a_host_without_a_role_or_a_home_has_no_credentials(answering, monkeypatch):
+    monkeypatch.setattr(aws, "_HOST", answering((200, {}, b"")).url)
+    with pytest.raises(PermissionError, match=r"\(host: "):
+        CredentialSource({"AWS_SHARED_CREDENTIALS_FILE": "/nowhere"}, "r").now()
+    with pytest.raises(PermissionError, match=r"\(profile: "):
+        CredentialSource({**NOWHERE, "AWS_SHARED_CREDENTIALS_FILE": "~nobody-here/file"}, "r").now()
 
 
 def test_credentials_of_a_service_account_of_kubernetes(answering, tmp_path):
