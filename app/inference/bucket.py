@@ -13,9 +13,9 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import msgspec
@@ -32,6 +32,7 @@ _FETCHED = ".fetched.json"
 _WHOLE = re.compile(rf"((?:{re.escape(REFERENCES)}/[a-z0-9_]{{1,64}}\.[1-9][0-9]{{0,8}})|[^/]+)/([^/]+)")
 # Shorter than a monitor keeps what it has read (10 s), so that both together are shorter than a reference's lead.
 _FRESH_S, _AWAY_S = 5.0, 60.0
+_LOCK_S = 60.0  # a process that was stopped while it fetched has the lock until it goes on or is killed
 _CLAIM_S = 3600.0  # a publisher that has not finished by then was killed
 _AT_ONCE = 8
 _SWAPS = 20
@@ -45,35 +46,31 @@ class BucketStorage:
         self.place = client.place
         self._client = client
         self._clock = clock
-        self._next_s = -1.0
+        self._next_s = self._away_s = -1.0
         self._same: dict[str, float] = {}
 
     def fetch(self) -> None:
         """Make the copy what the bucket has. What was fetched before an `OSError` stays."""
-        with folder_lock(self.folder):
+        with self._asking(_LOCK_S):
             self._fetch()
 
     def refresh(self) -> None:
         """Fetch what has changed, unless that was done some seconds ago, or another process is doing it."""
         if self._clock() < self._next_s:
             return
-        # Unless it succeeds: a server that is away must not be waited for often.
-        self._next_s = self._clock() + _AWAY_S
         try:
-            with folder_lock(self.folder, wait_s=0):
+            with self._asking(0):
                 self._fetch()
         except BlockingIOError:
-            pass  # another process is fetching
+            self._next_s = self._clock() + _FRESH_S  # another process is fetching
         except OSError as error:
-            _LOG.warning("registry_unreachable", extra={"event_fields": {"reason": f"{self.place} {error.strerror}"}})
-            return
-        self._next_s = self._clock() + _FRESH_S
+            self._log_away(error)
 
     def repair(self, name: str) -> bool:
         """Whether a folder of the copy, or a table, was not what the bucket has; it is that now."""
-        if self._clock() < self._same.get(name, 0.0):
+        if self._clock() < max(self._away_s, self._same.get(name, 0.0)):
             return False
-        with suppress(OSError), folder_lock(self.folder):
+        with suppress(OSError), self._asking(_LOCK_S):
             there = self._client.etags()
             objects = _of_folder(there, name) if name not in TABLES else [name] if name in there else []
             before = {each: _content(self.folder / each) for each in objects}
@@ -99,7 +96,7 @@ class BucketStorage:
         mine = self._client.get(f"{name}/{SIGNATURE}")
         if mine is None or mine.etag != claim or not self._put_own(f"{name}/{MANIFEST}", files[MANIFEST]):
             raise FileExistsError(errno.EEXIST, f"{name} was taken over by another publisher", self.place)
-        self.fetch()
+        self._fetch_own(name, {f"{name}/{file}": data for file, data in files.items()})
 
     def swap(self, name: str, change: Callable[[bytes | None], bytes]) -> None:
         """See `Storage`."""
@@ -108,8 +105,18 @@ class BucketStorage:
             before = None if there is None else there.data
             after = change(before)
             if after == before or self._client.put(name, after, None if there is None else there.etag):
-                return self.fetch()
+                return self._fetch_own(name, {name: after})
         raise OSError(errno.EAGAIN, f"{name} was written by others each time: try again", self.place)
+
+    def _fetch_own(self, name: str, written: Mapping[str, bytes]) -> None:
+        """Fetch what this process has just written. It is in the bucket, so nothing that fails here is raised."""
+        try:
+            self.fetch()
+        except OSError as error:
+            self._log_away(error)
+            # So that the next step finds it; a later fetch compares. Not locked: the lock may be what failed.
+            with suppress(OSError):
+                self._install(name, written)
 
     def _claim(self, name: str, signature: bytes) -> str:
         """The ETag of the signature, which claims the name. Raises `FileExistsError`."""
@@ -145,7 +152,28 @@ class BucketStorage:
                 return
         raise OSError(errno.EAGAIN, f"{key} was written by others each time: try again", self.place)
 
+    @contextmanager
+    def _asking(self, wait_s: float) -> Iterator[None]:
+        """Hold the copy's lock for the block, which asks the bucket; after a failure it is not asked for a while."""
+        try:
+            with folder_lock(self.folder, wait_s=wait_s):
+                yield
+        except BlockingIOError as error:
+            if not wait_s:
+                raise
+            self._next_s = self._away_s = self._clock() + _AWAY_S
+            reason = f"cannot be read: for {wait_s:g} s another process has been changing the copy in {self.folder}; "
+            raise OSError(errno.EAGAIN, f"{reason}is one stopped that has its file .lock open?", self.place) from error
+        except OSError:
+            self._next_s = self._away_s = self._clock() + _AWAY_S
+            raise
+        self._away_s = -1.0
+
+    def _log_away(self, error: OSError) -> None:
+        _LOG.warning("registry_unreachable", extra={"event_fields": {"reason": f"{self.place} {error.strerror}"}})
+
     def _fetch(self) -> None:
+        self._next_s = self._clock() + _AWAY_S  # what other threads read meanwhile is not asked for again
         there = self._client.etags()
         known = self._known()
         wanted = {name: there[f"{name}/{MANIFEST}"] for name in _folders(there)}
@@ -164,6 +192,7 @@ class BucketStorage:
             replace(self.folder / _FETCHED, msgspec.json.encode({"place": self.place, "etags": known}))
         for gone in _folders_in(self.folder) - wanted.keys():
             shutil.rmtree(self.folder / gone, ignore_errors=True)
+        self._next_s = self._clock() + _FRESH_S
 
     def _fetch_table(self, table: str, etag: str | None, known: dict[str, str]) -> None:
         path = self.folder / table

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 
 import pytest
 
 from app.errors import ArtefactRefused, RegistryConflict, Unavailable
+from app.files import folder_lock
 from app.inference import bucket
 from app.inference.bucket import BucketStorage
 from app.inference.loader import load_models
@@ -73,6 +75,17 @@ class Interrupted:
 def interrupted(shared, registry, name, act):
     registry.storage._client = Interrupted(shared.client, name, act)
     return registry
+
+
+class Away:
+    """A client of a bucket that does not answer, which is noticed after a while."""
+
+    def __init__(self, place):
+        self.place, self.asked = place, 0
+
+    def etags(self):
+        self.asked += 1
+        raise OSError(errno.EIO, "cannot be reached", self.place)
 
 
 def killed():
@@ -233,10 +246,61 @@ def test_without_the_bucket_the_copy_is_served_and_the_reason_is_told(shared, ca
     assert registry.verified("v1").files == FILES
     assert loaded.refused[0].name == shared.place
     assert "cannot be reached (ConnectionError); the copy in" in loaded.refused[0].reason
+    shared.later()
+    assert registry.names() == ("v1",)
     assert "registry_unreachable" in caplog.text
     with pytest.raises(Unavailable, match=r"cannot be reached .*; the loaded versions go on serving"):
         load_models(registry, loaded)
     assert load_models(shared.host("b")).versions == {}
+
+
+def test_a_bucket_that_does_not_answer_is_waited_for_once_by_a_start_and_not_for_each_refused_version(shared):
+    registry = shared.host()
+    for _ in range(3):
+        registry.publish(manifest(), FILES)
+    for name in ("v1", "v2"):
+        (registry.root / name / "model.joblib").write_bytes(b"damaged")
+    working, away = registry.storage._client, Away(shared.place)
+    registry.storage._client = away
+    load_models(registry)
+    assert away.asked == 1
+    shared.later()
+    for _ in range(2):
+        with pytest.raises(ArtefactRefused):
+            registry.verified("v1")
+        assert away.asked == 2
+    registry.storage._client = working
+    shared.later()
+    assert registry.verified("v1").files == FILES
+
+
+def test_a_copy_that_a_stopped_process_has_locked_is_waited_for_with_a_limit(shared, monkeypatch):
+    registry = shared.host()
+    registry.publish(manifest(), FILES)
+    monkeypatch.setattr(bucket, "_LOCK_S", 0.01)
+    (registry.root / "v1" / "model.joblib").write_bytes(b"damaged")
+    with folder_lock(registry.root):
+        with pytest.raises(ArtefactRefused):
+            registry.verified("v1")
+        with pytest.raises(OSError, match=r"for 0.01 s another process has been changing the copy in .*/a") as told:
+            registry.storage.fetch()
+    assert told.value.filename == shared.place
+    registry.storage.fetch()
+    assert registry.verified("v1").files == FILES
+
+
+def test_what_is_in_the_bucket_is_published_though_the_copy_cannot_be_fetched_then(shared, caplog):
+    registry = shared.host()
+    mine = interrupted(shared, registry, "v1/manifest.json", lambda: vanish(registry))
+    assert mine.publish(manifest(), FILES).version == "v1"
+    registry.point("champion", "v1")
+    assert "registry_unreachable" in caplog.text
+    for there in (registry, shared.host("b")):
+        assert (there.verified("v1").files, there.aliases()) == (FILES, {"champion": "v1"})
+
+
+def vanish(registry):
+    registry.storage._client.etags = Away(registry.storage.place).etags
 
 
 def test_a_copy_of_another_place_is_not_taken_for_this_one(shared):
