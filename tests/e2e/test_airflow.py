@@ -32,12 +32,15 @@ for line in sys.stdin:
     states = {each.task_id: str(each.state) for each in run.get_task_instances()}
     print("RUN", json.dumps({"state": str(run.state), "tasks": states}), file=sys.__stdout__, flush=True)
 """
-# In place of bakeoff, where a run does not get to what it would do.
+# In place of bakeoff, where a run does not get to what it would do; `known`: the candidate was published before.
 STUB = """
 import json, sys
 if "--dry-run" in sys.argv and "1" in sys.argv:
     sys.exit("error: trained (deep_forest): hold-out accuracy 0.93 is below 1: nothing was published")
-print(json.dumps({"data_report": {}, "comparison": {}, "versions": [{"version": "v2"}]}))
+said = {"data_report": {}, "comparison": {}, "versions": [{"version": "v2", "candidate": {"by": "ann"}}]}
+if sys.argv[1:3] == ["known", "publish"]:
+    said = {"versions": [], "unchanged": "v2"}
+print(json.dumps(said))
 """
 
 
@@ -199,8 +202,8 @@ def test_an_undecided_experiment_ends_as_skipped_and_says_until_when_it_waited(a
     assert api.get("/config").json()["weights"]["v2"] == 0.1
 
 
-def test_a_candidate_that_may_not_enter_waits_until_its_time_is_up(airflow, api, stub):
-    airflow.begin(connected(api.port, command=stub), wait_hours=0)
+def test_a_candidate_that_waits_already_is_gone_on_with_and_waits_until_its_time_is_up(airflow, api, stub):
+    airflow.begin(connected(api.port, command=f"{stub} known"), wait_hours=0)
     run, text = airflow.end()
     assert (run["tasks"]["wait_for_running_experiment"], run["tasks"]["let_in"]) == ("skipped", "skipped")
     assert "v2 stays a candidate" in text
