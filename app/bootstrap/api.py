@@ -16,7 +16,6 @@ from app.inference.loader import load_models
 from app.inference.registry import ModelRegistry
 from app.inference.retirement import served_names
 from app.inference.storage import storage_of
-from app.services.control.aliases import AliasKeeper
 from app.services.control.config_watcher import Configurations, ConfigWatcher
 from app.services.ports import LoadedModels
 from app.services.serving.live_models import LiveModels
@@ -92,7 +91,7 @@ class Api:
             partial(breaker, shared.settings),
             published=partial(served_names, shared.registry),
         )
-        watcher = ConfigWatcher(self._configurations, live, AliasKeeper(shared.registry))
+        watcher = ConfigWatcher(self._configurations, live)
         reload = Reload(
             loaded_models=lambda: live.loaded_models,
             load=partial(load_models, shared.registry),

@@ -17,6 +17,7 @@ from app.clock import now_us
 from app.domain.erasure import Tombstones
 from app.domain.prediction_id import Signer
 from app.errors import StoreUnavailable
+from app.inference.registry import ModelRegistry
 from app.monitor.breakdown import known_columns
 from app.monitor.drift.references import References
 from app.observe.metric_files import shared_directory
@@ -24,6 +25,7 @@ from app.observe.metrics import Metrics
 from app.observe.state import StateSnapshot
 from app.services.boundaries import FaultBoundary
 from app.services.breakdown.on_demand import Sources
+from app.services.control.aliases import AliasKeeper
 from app.services.control.config_watcher import ConfigWatcher, new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
 from app.services.ports import LoadedVersion
@@ -65,7 +67,7 @@ from app.web.wrong_tokens import WrongTokens
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.25
-_REGISTRY_S = 5.0
+_TICKS_OF_REGISTRY = 20
 # However many scrape this worker, it reads the store for them once a second.
 _STATE_TTL_S = 1.0
 # Less than gunicorn's graceful timeout, which would kill the process in the middle of a write.
@@ -101,6 +103,16 @@ class MemoryRelease:
                 self._release()
 
 
+def is_behind(live: LiveModels, registry: ModelRegistry) -> bool:
+    """Whether the registry on S3 was away when it was to be read, or has a version with traffic that is not loaded."""
+    models = live.loaded_models
+    refused = {each.name for each in models.refused}
+    if registry.storage.place in refused:
+        return True  # also where the copy had all versions: `/health` says so until the registry has been read
+    lacked = lacking(live.configuration, models.versions)
+    return lacked is not None and lacked not in refused and lacked in registry.names()
+
+
 class Worker:
     """One serving process, made and started after the fork; `front` answers requests."""
 
@@ -118,6 +130,7 @@ class Worker:
         self._watcher = watcher
         self._reload = reload
         self._registry, self._registry_is_shared = shared.registry, shared.settings.model_bucket is not None
+        self._keeper = AliasKeeper(shared.registry)
         self._stopping = threading.Event()
         self._declared: Mapping[str, LoadedVersion] = {}
         self._pace = Pace()
@@ -195,8 +208,7 @@ class Worker:
         self._declare()
         self._recorder.start()
         threading.Thread(target=self._follow, name="follow", daemon=True).start()
-        if self._registry_is_shared:
-            threading.Thread(target=self._keep_up, name="registry", daemon=True).start()
+        threading.Thread(target=self._keep_up, name="registry", daemon=True).start()
 
     def stop(self) -> None:
         """Write the rows that are still queued, for up to `_STOP_S` seconds; rows beyond that are lost, and logged."""
@@ -206,36 +218,32 @@ class Worker:
             _LOG.error("rows_lost", extra={"event_fields": {"rows": left}})
 
     def _follow(self) -> None:
-        """Apply new configurations and reloads, and export the breakers, as long as the process lives."""
+        """Apply new configurations, and export the breakers, as long as the process lives."""
         boundary = FaultBoundary(_LOG, "follow_failed")
         breakers = BreakerWatch(self._metrics)
         memory = MemoryRelease()
         while not self._stopping.wait(_POLL_S):
             with boundary:  # the next tick tries again; requests are answered from what is installed
                 self._watcher.now()
-                self._reload.follow()
                 if self._declare():
                     memory.soon()
                 memory.tick()
                 breakers.check(self._live.breakers)
 
     def _keep_up(self) -> None:
-        """Load the registry again where this process is behind it, as long as the process lives."""
-        # On a thread of its own: a bucket that does not answer must not hold up new configurations.
+        """Follow reloads, repair the aliases, and load again what this process lacks, as long as the process lives."""
+        # On a thread of its own: a registry that does not answer must not hold up new configurations.
         boundary = FaultBoundary(_LOG, "registry_not_read")
-        while not self._stopping.wait(_REGISTRY_S):
+        ticks = 0
+        while not self._stopping.wait(_POLL_S):
+            ticks += 1
             with boundary:
-                if self._is_behind():
+                self._reload.follow()
+                # In every tick, not only after a change: a crash may have left the aliases half moved (ADR 11).
+                self._keeper.keep(self._live.configuration)
+                due = self._registry_is_shared and ticks % _TICKS_OF_REGISTRY == 0
+                if due and is_behind(self._live, self._registry):
                     self._reload.again()
-
-    def _is_behind(self) -> bool:
-        """Whether a version with traffic is not loaded, and the registry can have it: it was away, or it has it now."""
-        models = self._live.loaded_models
-        refused = {each.name for each in models.refused}
-        lacked = lacking(self._live.configuration, models.versions)
-        if self._registry.storage.place in refused:
-            return lacked is not None or not models.versions
-        return lacked is not None and lacked not in refused and lacked in self._registry.names()
 
     def _declare(self) -> bool:
         """Declare the metric series of the loaded versions; whether they have changed since the last call."""

@@ -147,7 +147,7 @@ def published_elsewhere(folder, shared):
     return done.stdout + done.stderr
 
 
-def test_a_host_that_starts_without_the_bucket_says_why_and_later_needs_only_its_copy(shared, s3_server, tmp_path):
+def test_a_host_that_starts_without_the_bucket_says_so_until_it_is_back(shared, s3_server, tmp_path):
     port = free_port()
     shared["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
     (tmp_path / "a").mkdir()
@@ -157,10 +157,13 @@ def test_a_host_that_starts_without_the_bucket_says_why_and_later_needs_only_its
     api.wait_until("/health/ready")
     assert api.post("/predict", ROW).ok
     api.stop()
-    shared["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
+    port = free_port()
+    shared["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
     api = ApiProcess(tmp_path / "a", **shared).wait_until("/health/ready")
     assert versions(api) == {"v1", "v2"}
     assert "the copy in" in api.get("/models").json()["refused"][shared["MODEL_DIR"]]
+    Relay(int(s3_server.rpartition(":")[2]), port)
+    eventually(lambda: api.get("/models").json()["refused"] == {})
     api.stop()
 
 

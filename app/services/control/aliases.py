@@ -6,6 +6,7 @@ Aliases only repeat it, for people and tools that read the registry, or an MLflo
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -61,14 +62,21 @@ def reconcile_aliases(registry: Aliases, configuration: Configuration) -> bool:
 
 
 class AliasKeeper:
-    """Repairs the aliases of one registry whenever it is called; logs the first of several failures in a row."""
+    """Repairs the aliases of one registry whenever it is called, and after a failure not for 30 s.
 
-    def __init__(self, registry: Aliases) -> None:
+    Logs the first of several failures in a row. `clock` is in seconds.
+    """
+
+    def __init__(self, registry: Aliases, clock: Callable[[], float] = time.monotonic) -> None:
         self._registry = registry
+        self._clock = clock
         self._failing = False
+        self._again_s = -math.inf
 
     def keep(self, configuration: Configuration) -> None:
         """Repair the aliases if necessary. Never raises: the service itself reads only the configuration."""
+        if self._clock() < self._again_s:
+            return
         try:
             if reconcile_aliases(self._registry, configuration):
                 fields = {"champion": configuration.champion, "epoch": configuration.epoch}
@@ -76,7 +84,7 @@ class AliasKeeper:
         except (BakeoffError, OSError) as error:
             if not self._failing:
                 _LOG.warning("aliases_not_moved", extra={"event_fields": {"reason": str(error)}})
-            self._failing = True
+            self._failing, self._again_s = True, self._clock() + _AGAIN_S
         else:
             self._failing = False
 

@@ -18,7 +18,6 @@ from app.clock import now_us
 from app.domain.experiment import CaseFacts, Configuration, ExperimentTerms
 from app.errors import SettingError, StoreUnavailable
 from app.scoring.table import names_for
-from app.services.control.aliases import AliasKeeper
 from app.services.control.reference_classes import reference_classes
 from app.services.control.startup import AvailableVersions, reconcile
 from app.services.ports import LoadedModels, LoadedVersion
@@ -169,10 +168,9 @@ class ConfigWatcher:
     A background thread calls it several times a second, and a request that has just decided calls it at once.
     """
 
-    def __init__(self, configurations: Configurations, live: LiveModels, keeper: AliasKeeper) -> None:
+    def __init__(self, configurations: Configurations, live: LiveModels) -> None:
         self._configurations = configurations
         self._live = live
-        self._keeper = keeper
         # One at a time: an older configuration must not be installed over a newer one.
         self._lock = threading.Lock()
 
@@ -193,12 +191,10 @@ class ConfigWatcher:
             return configuration
 
     def now(self) -> None:
-        """Check once. Raises nothing if store or registry cannot be used: serving continues with what is installed."""
+        """Check once. Raises nothing if the store cannot be used: serving continues with what is installed."""
         with self._lock:
             # Polling one indexed number costs 0.2 ms; a notification could be missed (ADR 11).
             changed = self._configurations.poll()
             if changed is not None:
                 self._live.configure(changed)
                 _LOG.info("configuration_installed", extra={"event_fields": {"epoch": changed.epoch}})
-            # In every tick, not only after a change: a crash may have left the aliases half moved (ADR 11).
-            self._keeper.keep(self._live.configuration)

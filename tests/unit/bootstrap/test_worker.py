@@ -1,4 +1,11 @@
-from app.bootstrap.worker import MemoryRelease, give_back_freed
+from types import SimpleNamespace
+
+import pytest
+
+from app.bootstrap.worker import MemoryRelease, give_back_freed, is_behind
+from app.services.ports import RefusedVersion
+from app.services.serving.live_models import LiveModels
+from tests.builders import configuration, loaded_models, loaded_version
 
 
 def ticks_of_release(changes, ticks=12):
@@ -26,3 +33,20 @@ def test_another_change_meanwhile_restarts_the_wait():
 def test_memory_can_be_given_back_at_any_time():
     give_back_freed()
     give_back_freed()
+
+
+@pytest.mark.parametrize(
+    ("refused", "weights", "published", "behind"),
+    [
+        ((), {"v1": 1.0}, ("v1",), False),
+        (("s3://models",), {"v1": 1.0}, ("v1",), True),
+        ((), {"v1": 0.5, "v2": 0.5}, ("v1", "v2"), True),
+        ((), {"v1": 0.5, "v2": 0.5}, ("v1",), False),
+        (("v2",), {"v1": 0.5, "v2": 0.5}, ("v1", "v2"), False),
+    ],
+)
+def test_a_process_is_behind_its_registry_if_that_was_away_or_has_what_is_lacking(refused, weights, published, behind):
+    models = loaded_models(loaded_version("v1"), refused=tuple(RefusedVersion(name, "why") for name in refused))
+    live = LiveModels(models, configuration(weights=weights), lambda: None)
+    registry = SimpleNamespace(storage=SimpleNamespace(place="s3://models"), names=lambda: published)
+    assert is_behind(live, registry) is behind

@@ -69,16 +69,22 @@ def test_a_broken_table_is_written_anew():
     assert registry.table == {"champion": "v2"}
 
 
-def test_a_read_only_registry_is_logged_once_and_tried_again(caplog):
-    registry = MemoryRegistry({"champion": "v1"})
+def test_a_read_only_registry_is_logged_once_and_tried_again_after_a_while(caplog):
+    registry, now = MemoryRegistry({"champion": "v1"}), {"s": 0.0}
     registry.error = PermissionError("read-only")
-    keeper = AliasKeeper(registry)
-    keeper.keep(LED_BY_V2)
-    keeper.keep(LED_BY_V2)
+    keeper = AliasKeeper(registry, lambda: now["s"])
+    keep_at(keeper, now, 0.0, 1.0, 30.0)
     assert [record.message for record in caplog.records] == ["aliases_not_moved"]
     registry.error = None
-    keeper.keep(LED_BY_V2)
+    keep_at(keeper, now, 59.0)
+    assert registry.table == {"champion": "v1"}
+    keep_at(keeper, now, 60.0)
     assert registry.table == {"champion": "v2"}
+
+
+def keep_at(keeper, now, *seconds):
+    for now["s"] in seconds:
+        keeper.keep(LED_BY_V2)
 
 
 class Elsewhere:
