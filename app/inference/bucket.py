@@ -105,7 +105,7 @@ class BucketStorage:
             before = None if there is None else there.data
             after = change(before)
             if after == before or self._client.put(name, after, None if there is None else there.etag):
-                return self._fetch_own(name, {name: after})
+                return self._keep_own(name, after)
         raise OSError(errno.EAGAIN, f"{name} was written by others each time: try again", self.place)
 
     def _fetch_own(self, name: str, written: Mapping[str, bytes]) -> None:
@@ -117,6 +117,12 @@ class BucketStorage:
             # So that the next step finds it; a later fetch compares. Not locked: the lock may be what failed.
             with suppress(OSError):
                 self._install(name, written)
+
+    def _keep_own(self, table: str, written: bytes) -> None:
+        """Put a table that this process has just written into the copy; the next fetch compares it with the bucket."""
+        # The bucket is not asked, and no lock is waited for: others may wait for a lock that the caller has.
+        with suppress(OSError), folder_lock(self.folder, wait_s=0):
+            self._install(table, {table: written})
 
     def _claim(self, name: str, signature: bytes) -> str:
         """The ETag of the signature, which claims the name. Raises `FileExistsError`."""
