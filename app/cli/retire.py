@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.cli.access import registry_of
 from app.cli.decide import user_name
 from app.domain.decision import RESTORE, RETIRE, AuditNote
 from app.domain.timestamps import iso_utc
-from app.errors import Contradiction, InvalidRequest, StoreUnavailable
+from app.errors import Contradiction, InvalidRequest, StoreUnavailable, Unavailable
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.domain.experiment import Configuration
     from app.inference.registry import ModelRegistry
+    from app.inference.retirement import Retirement
 
 _CHAMPION_AT_START = "it is the champion: serve it, and promote another version first (bakeoff decide promote VERSION)"
 _RELOAD = "The running API follows at its next reload: POST /models/reload."
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Retire or restore, all versions or none.
 
     Raises `InvalidRequest`, `UnknownVersion`, `Contradiction` for a version in use, `RegistryConflict`,
-    `StoreUnavailable` and `SettingError`.
+    `Unavailable` where the registry cannot be written, `StoreUnavailable` and `SettingError`.
     """
     _require_one_way(args)
     settings = Settings.from_environ()
@@ -66,25 +68,33 @@ def _require_one_way(args: argparse.Namespace) -> None:
 
 
 def _retired(args: argparse.Namespace, settings: Settings, registry: ModelRegistry) -> dict[str, Any]:
-    from app.clock import now_us
-    from app.inference.retirement import retire, retired_versions, served_names
+    from app.inference.loader import CHAMPION
+    from app.inference.retirement import RetiredTable, TableChange
 
-    at_us, actor, chosen, kept = now_us(), args.actor or user_name(), list[str](), dict[str, str]()
+    audit, done, unchanged = _Audit.of(args, RETIRE), TableChange((), ()), dict[str, str]()
+    # The registry is read before the transaction, during which no host can write to the store: S3 may answer slowly.
+    with registry.storage.writing():
+        table, champion = RetiredTable(registry), registry.aliases().get(CHAMPION)
 
-    def act(configuration: Configuration | None) -> Sequence[AuditNote]:
-        needed = _needed(configuration, registry)
-        already = {name for name, each in retired_versions(registry).items() if not each.candidate}
-        wanted = _wanted(args, served_names(registry), needed)
-        kept.update((name, needed[name]) for name in wanted if name in needed)
-        chosen.extend(name for name in wanted if name not in needed and name not in already)
-        kept.update((name, "it is retired already") for name in wanted if name in already)
-        if chosen:
-            retire(registry, chosen, actor, args.note, iso_utc(at_us))
-        return [AuditNote(actor=actor, action=RETIRE, version=name, note=args.note) for name in chosen]
+        def act(configuration: Configuration | None) -> Sequence[str]:
+            nonlocal done
+            needed = _needed(configuration, champion)
 
-    with _audited(settings) as audited:
-        audited(act, at_us)
-    return {"retired": chosen, "unchanged": kept, "served": list(served_names(registry)), "next": _RELOAD}
+            def choose(retired: Mapping[str, Retirement]) -> Sequence[str]:
+                wanted = _wanted(args, table.served(retired), needed)
+                already = [name for name in wanted if name in retired and not retired[name].candidate]
+                unchanged.clear()
+                unchanged.update((name, needed[name]) for name in wanted if name in needed)
+                unchanged.update((name, "it is retired already") for name in already)
+                return [name for name in wanted if name not in unchanged]
+
+            done = table.retire(choose, audit.actor, args.note, iso_utc(audit.at_us))
+            return done.changed
+
+        audit.carry_out(settings, act)
+        # Only then: a crash in between leaves an alias of a version that is not loaded, which nothing needs.
+        _free_aliases(registry, done.changed)
+    return {"retired": done.changed, "unchanged": unchanged, "served": done.served, "next": _RELOAD}
 
 
 def _wanted(args: argparse.Namespace, served: Sequence[str], needed: Mapping[str, str]) -> Sequence[str]:
@@ -96,55 +106,99 @@ def _wanted(args: argparse.Namespace, served: Sequence[str], needed: Mapping[str
 
 
 def _restored(args: argparse.Namespace, settings: Settings, registry: ModelRegistry) -> dict[str, Any]:
-    from app.clock import now_us
-    from app.inference.retirement import restore, retired_versions, served_names
+    from app.inference.retirement import RetiredTable, TableChange
 
-    at_us, actor, chosen = now_us(), args.actor or user_name(), list[str]()
+    audit, done = _Audit.of(args, RESTORE), TableChange((), ())
+    with registry.storage.writing():
+        table = RetiredTable(registry)
 
-    def act(_configuration: Configuration | None) -> Sequence[AuditNote]:
-        retired = retired_versions(registry)
-        restore(registry, args.versions)
-        chosen.extend(name for name in dict.fromkeys(args.versions) if name in retired)
-        return [AuditNote(actor=actor, action=RESTORE, version=name, note=args.note) for name in chosen]
+        def act(_configuration: Configuration | None) -> Sequence[str]:
+            nonlocal done
+            done = table.restore(args.versions)
+            return done.changed
 
-    with _audited(settings) as audited:
-        audited(act, at_us)
-    unchanged = {name: "it is not retired" for name in args.versions if name not in chosen}
-    return {"restored": chosen, "unchanged": unchanged, "served": list(served_names(registry)), "next": _RELOAD}
+        audit.carry_out(settings, act)
+    unchanged = {name: "it is not retired" for name in args.versions if name not in done.changed}
+    return {"restored": done.changed, "unchanged": unchanged, "served": done.served, "next": _RELOAD}
+
+
+def _free_aliases(registry: ModelRegistry, versions: Collection[str]) -> None:
+    try:
+        registry.unpoint(versions)
+    except OSError as error:
+        reason = error.strerror or error
+        print(f"aliases that name {', '.join(versions)} stay, which does no harm: {reason}", file=sys.stderr)
+
+
+class _Audit(NamedTuple):
+    """What the audit log says of a change: who made it, when (µs since 1970), why, and which kind it is."""
+
+    actor: str
+    at_us: int
+    note: str | None
+    action: str
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, action: str) -> _Audit:
+        from app.clock import now_us
+
+        return cls(args.actor or user_name(), now_us(), args.note, action)
+
+    def carry_out(self, settings: Settings, act: Callable[[Configuration | None], Sequence[str]]) -> None:
+        """Call `act`, which changes the registry's table and returns the versions, and write its entries.
+
+        It is called with the configuration in force, under the store's write lock. Where nothing was ever served there
+        is no store: then it is called with None, and nothing is audited. Raises `StoreUnavailable`, and `Unavailable`
+        where the registry cannot be changed.
+        """
+        from app.store.configurations import DecisionTable
+        from app.store.engine import Database, kind_of
+
+        changed = list[str]()
+
+        def noted(configuration: Configuration | None) -> list[AuditNote]:
+            # The table is changed before its entries are committed. A crash in between leaves a change that is not in
+            # the audit log (the table says who retired a version, and when), and never an entry of what was not done.
+            with _registry_errors(settings):
+                changed.extend(act(configuration))
+            return [AuditNote(actor=self.actor, action=self.action, version=name, note=self.note) for name in changed]
+
+        file = kind_of(settings.store_url).file
+        if file is not None and not file.exists():
+            noted(None)
+            return
+        # In one transaction: a version that is promoted at the same moment is either refused here, or unknown there.
+        with closing(Database(settings.store_url)) as database:
+            try:
+                DecisionTable(database).record(noted, self.at_us)
+            except StoreUnavailable as error:
+                raise StoreUnavailable(f"{error.message}; {self._undone(changed)}") from error
+
+    def _undone(self, changed: Sequence[str]) -> str:
+        if not changed:
+            return "it says which versions are in use and keeps the audit log, so try again when it works"
+        verb = "retired" if self.action == RETIRE else "restored"
+        return f"{verb} all the same: {', '.join(changed)}; the audit log may have no entry of it"
 
 
 @contextmanager
-def _audited(settings: Settings) -> Iterator[Any]:
-    """A function that calls `act` with the configuration in force, under the store's write lock, and audits it.
-
-    Where nothing was ever served there is no store: then it calls `act` with None, and nothing is audited.
-    """
-    from app.store.configurations import DecisionTable
-    from app.store.engine import Database, kind_of
-
-    file = kind_of(settings.store_url).file
-    if file is not None and not file.exists():
-        yield lambda act, _at_us: act(None)
-        return
-    database = Database(settings.store_url)
+def _registry_errors(settings: Settings) -> Iterator[None]:
+    # Otherwise the store's transaction, in which this happens, would take it for a failure of its own.
     try:
-        # In one transaction: a version that is promoted at the same moment is either refused here, or unknown there.
-        yield DecisionTable(database).record
-    except StoreUnavailable as error:
-        raise StoreUnavailable(
-            f"{error.message}; it says which versions are in use and keeps the audit log, so try again when it works"
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"the model registry at {error.filename or settings.registry} could not be changed: "
+            f"{error.strerror or error}. The audit log has no entry. If only an answer was lost, the change is "
+            "made all the same: see `bakeoff models`, then try again"
         ) from error
-    finally:
-        database.close()
 
 
-def _needed(configuration: Configuration | None, registry: ModelRegistry) -> Mapping[str, str]:
-    from app.inference.loader import CHAMPION
+def _needed(configuration: Configuration | None, champion: str | None) -> Mapping[str, str]:
     from app.services.control.retirement import reasons_to_keep
 
     if configuration is not None:
         return reasons_to_keep(configuration)
-    champion = registry.aliases().get(CHAMPION)
     return {} if champion is None else {champion: _CHAMPION_AT_START}
 
 

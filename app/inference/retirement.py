@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -51,17 +53,38 @@ def retired_versions(registry: ModelRegistry) -> dict[str, Retirement]:
 
 
 def _counting(registry: ModelRegistry, table: Mapping[str, Retirement]) -> dict[str, Retirement]:
-    """The entries that count: of versions that are there, and are not the champion."""
-    table = dict(table)
-    if not table:
-        return table
+    return _seen(registry).counting(table) if table else {}
+
+
+class _Seen(NamedTuple):
+    """What was read of a registry: the names of its versions in order of publication, and which is the champion."""
+
+    root: Path
+    names: tuple[str, ...]
+    champion: str | None
+
+    def counting(self, table: Mapping[str, Retirement]) -> dict[str, Retirement]:
+        """The entries that count: of versions that are there, and are not the champion."""
+        return {
+            name: table[name]
+            for name in self.names
+            if name in table
+            and name != self.champion
+            and table[name].ordinal in (None, claimed_ordinal(self.root / name))
+        }
+
+    def kept(self, table: Mapping[str, Retirement]) -> dict[str, Retirement]:
+        """The entries that count, and those of versions that are not there: one may be a candidate that another process
+        is publishing."""
+        counting = self.counting(table)
+        return {name: each for name, each in table.items() if name in counting or name not in self.names}
+
+
+def _seen(registry: ModelRegistry) -> _Seen:
+    champion = None
     with contextlib.suppress(ArtefactRefused):
-        table.pop(registry.aliases().get(_CHAMPION, ""), None)
-    return {
-        name: table[name]
-        for name in registry.names()
-        if name in table and table[name].ordinal in (None, claimed_ordinal(registry.root / name))
-    }
+        champion = registry.aliases().get(_CHAMPION)
+    return _Seen(registry.root, registry.names(), champion)
 
 
 def served_names(registry: ModelRegistry) -> tuple[str, ...]:
@@ -93,7 +116,7 @@ def as_candidate(registry: ModelRegistry, by: str, at: str) -> Callable[[Manifes
         note = f"{manifest.version} took its place before it was let in"
 
         def entered(data: bytes | None) -> bytes:
-            table = _kept(registry, data)
+            table = _seen(registry).kept(_decoded(registry, data))
             for name, each in table.items():
                 if each.candidate:
                     table[name] = Retirement(ordinal=each.ordinal, at=at, by=by, note=note)
@@ -130,52 +153,85 @@ def _described(registry: ModelRegistry, name: str, candidate: bool) -> RetiredVe
     return RetiredVersion(manifest.ordinal, contract, candidate)
 
 
-def retire(registry: ModelRegistry, versions: Collection[str], by: str, note: str | None, at: str) -> None:
-    """Retire the versions, all of them or none; aliases that point at them are removed. `at` is the time in UTC.
+class TableChange(NamedTuple):
+    """The versions that a change retired or brought back, and the names of those that are served after it."""
 
-    Durable on return. A version that is retired already stays as it is. Raises `UnknownVersion`, `OSError`,
-    `ArtefactRefused` for a table that cannot be read, and `RegistryConflict` if the champion is among them or no
-    version would be left.
+    changed: tuple[str, ...]
+    served: tuple[str, ...]
+
+
+class RetiredTable:
+    """Changes of the table. The registry is read when this is made, and a change is one `swap` of its storage, so that
+    a lock that others wait for can be taken in between.
+
+    Only within `storage.writing`. Every call raises `OSError`, and `ArtefactRefused` for a table that cannot be read.
     """
-    with registry.storage.writing():
+
+    def __init__(self, registry: ModelRegistry) -> None:
         registry.storage.fetch()
-        _require_known(registry, versions)
-        retired, champion = retired_versions(registry), registry.aliases().get(_CHAMPION)
-        if champion in versions:
-            raise RegistryConflict(f"{champion} is the champion, so nothing was retired: promote another first")
-        if not set(registry.names()) - retired.keys() - set(versions):
-            raise RegistryConflict("no version would be left to serve, so nothing was retired: publish another first")
+        self._registry = registry
+        self._seen = _seen(registry)
+
+    def served(self, retired: Collection[str]) -> tuple[str, ...]:
+        """The versions that are not `retired`, in order of publication."""
+        return tuple(name for name in self._seen.names if name not in retired)
+
+    def retire(
+        self, choose: Callable[[Mapping[str, Retirement]], Collection[str]], by: str, note: str | None, at: str
+    ) -> TableChange:
+        """Retire what `choose` returns for the entries that count, all or none. `at` is the time in UTC.
+
+        Durable on return. A version that is retired already stays as it is. Calls `choose` again if another host has
+        written meanwhile. Raises `UnknownVersion`, and `RegistryConflict` if the champion is among them or no version
+        would be left.
+        """
+        done = TableChange((), ())
 
         def entered(data: bytes | None) -> bytes:
-            table = _kept(registry, data)
-            for name in versions:
-                if name not in table or table[name].candidate:
-                    ordinal = claimed_ordinal(registry.root / name)
-                    table[name] = Retirement(ordinal=ordinal, at=at, by=by, note=note)
-            return _encoded(table)
+            nonlocal done
+            table = _decoded(self._registry, data)
+            retired, kept = self._seen.counting(table), self._seen.kept(table)
+            wanted = choose(retired)
+            self._require_retirable(wanted, retired)
+            new = tuple(name for name in wanted if name not in retired or retired[name].candidate)
+            for name in new:
+                kept[name] = Retirement(ordinal=claimed_ordinal(self._seen.root / name), at=at, by=by, note=note)
+            done = TableChange(new, self.served({*retired, *new}))
+            return _encoded(kept)
 
-        registry.storage.swap(RETIRED, entered)
-        # Only then: a crash in between leaves an alias of a version that is not loaded, which nothing needs.
-        registry.unpoint(versions)
+        self._registry.storage.swap(RETIRED, entered)
+        return done
 
+    def restore(self, versions: Collection[str]) -> TableChange:
+        """Take the versions back into service, all or none. Durable on return. Raises `UnknownVersion`."""
+        self._require_known(versions)
+        done = TableChange((), ())
 
-def restore(registry: ModelRegistry, versions: Collection[str]) -> None:
-    """Take the versions back into service. Durable on return. Raises as `retire` does, without `RegistryConflict`."""
+        def left(data: bytes | None) -> bytes:
+            nonlocal done
+            table = _decoded(self._registry, data)
+            retired = self._seen.counting(table)
+            back = tuple(name for name in dict.fromkeys(versions) if name in retired)
+            done = TableChange(back, self.served(retired.keys() - set(back)))
+            return _encoded({name: each for name, each in self._seen.kept(table).items() if name not in versions})
 
-    def left(data: bytes | None) -> bytes:
-        return _encoded({name: each for name, each in _kept(registry, data).items() if name not in versions})
+        self._registry.storage.swap(RETIRED, left)
+        return done
 
-    with registry.storage.writing():
-        registry.storage.fetch()
-        _require_known(registry, versions)
-        registry.storage.swap(RETIRED, left)
+    def _require_retirable(self, versions: Collection[str], retired: Collection[str]) -> None:
+        self._require_known(versions)
+        if self._seen.champion in versions:
+            raise RegistryConflict(
+                f"{self._seen.champion} is the champion, so nothing was retired: promote another first"
+            )
+        if versions and not self.served({*retired, *versions}):
+            raise RegistryConflict("no version would be left to serve, so nothing was retired: publish another first")
 
-
-def _require_known(registry: ModelRegistry, versions: Collection[str]) -> None:
-    # Not `registry.manifest`: a version whose file is damaged can be retired too.
-    unknown = sorted(set(versions) - set(registry.names()))
-    if unknown:
-        raise UnknownVersion(f"there is no version {unknown[0][:64]!r} in the model registry", field="version")
+    def _require_known(self, versions: Collection[str]) -> None:
+        # Not `registry.manifest`: a version whose file is damaged can be retired too.
+        unknown = sorted(set(versions) - set(self._seen.names))
+        if unknown:
+            raise UnknownVersion(f"there is no version {unknown[0][:64]!r} in the model registry", field="version")
 
 
 def _read(registry: ModelRegistry) -> dict[str, Retirement]:
@@ -188,14 +244,6 @@ def _decoded(registry: ModelRegistry, data: bytes | None) -> dict[str, Retiremen
         return _TABLE.decode(data or b"{}")
     except msgspec.DecodeError as error:
         raise ArtefactRefused(registry.root / RETIRED, f"is not a table of retired versions: {error}") from error
-
-
-def _kept(registry: ModelRegistry, data: bytes | None) -> dict[str, Retirement]:
-    """The entries of the table that count, and those of versions that are not there: one may be a candidate that
-    another process is publishing."""
-    table, names = _decoded(registry, data), registry.names()
-    counting = _counting(registry, table)
-    return {name: each for name, each in table.items() if name in counting or name not in names}
 
 
 def _encoded(table: Mapping[str, Retirement]) -> bytes:

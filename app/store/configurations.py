@@ -177,7 +177,8 @@ class DecisionTable:
     def record(self, act: Callable[[Configuration | None], Sequence[AuditNote]], at_us: int) -> None:
         """Call `act` with the configuration in force, which nobody can change meanwhile, and write its entries.
 
-        `at_us` is µs since 1970. Raises what `act` raises, and then writes nothing.
+        `at_us` is µs since 1970. Raises what `act` raises, and then writes nothing. No host can write meanwhile, so
+        `act` must be short, and an `OSError` of it would be taken for one of the store.
         """
         with self._database.begin(DURABLE) as connection:
             for note in act(latest_of(connection)):

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import tarfile
+from contextlib import closing
 
 import pytest
 
 from app.cli import main
+from app.domain.experiment import Configuration, ExperimentTerms
+from app.inference.bucket import BucketStorage
 from app.inference.registry import ModelRegistry
+from app.inference.s3 import S3Client
 from app.inference.storage import storage_of
 from app.settings import Settings
+from app.store.configurations import ConfigurationLog, DecisionTable
+from app.store.engine import Database
 from app.store.keys import load_or_create
 from tests.unit.inference.published import manifest
 from tests.unit.store.archive import conftest as archives
@@ -55,3 +61,70 @@ def test_a_bucket_that_cannot_be_reached_is_a_wrong_setting_with_the_reason(publ
     assert "cannot be reached (ConnectionError)" in error
     main(["doctor"])
     assert "BROKEN  model registry: MODEL_DIR: s3://logs/" in capsys.readouterr().out
+
+
+CONFIGURATION = Configuration(
+    epoch=0,
+    experiment_id="e1",
+    weights={"v1": 1.0, "v2": 0.0},
+    terms=ExperimentTerms(metric="accuracy", baseline="v1"),
+    champion="v1",
+    created_at_us=5,
+)
+
+
+@pytest.fixture
+def served(published, tmp_path):
+    """The store of an installation that has served v1, and could serve v2."""
+    published.publish(manifest(), {"model.joblib": b"newer"})
+    published.point("challenger", "v2")
+    with closing(Database(f"sqlite:///{tmp_path / 'data' / 'bakeoff.sqlite'}")) as database:
+        ConfigurationLog(database).settle(lambda _latest: CONFIGURATION)
+        yield database
+
+
+@pytest.fixture
+def asked_meanwhile(monkeypatch):
+    """What S3 is asked while the store's writers wait, in order."""
+    asked, waits = [], []
+    record = DecisionTable.record
+
+    def recorded(table, act, at_us):
+        waits.append(True)
+        record(table, act, at_us)
+        waits.pop()
+
+    def noting(name, call):
+        def noted(*arguments):
+            asked.extend([(name, *arguments[1:2])] if waits else [])
+            return call(*arguments)
+
+        return noted
+
+    monkeypatch.setattr(DecisionTable, "record", recorded)
+    for name in ("etags", "get", "put"):
+        monkeypatch.setattr(S3Client, name, noting(name, getattr(S3Client, name)))
+    return asked
+
+
+def test_writers_of_the_store_wait_for_one_exchange_of_the_table_only(served, asked_meanwhile, capsys):
+    exchange = [("get", "retired.json"), ("put", "retired.json")]
+    assert main(["retire", "v2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["served"] == ["v1"]
+    assert asked_meanwhile == exchange
+    assert main(["retire", "--undo", "v2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["served"] == ["v1", "v2"]
+    assert asked_meanwhile == 2 * exchange
+    assert [each.action for each in DecisionTable(served).page(9)] == ["restore", "retire"]
+
+
+def test_a_bucket_that_goes_away_before_the_exchange_is_named_and_the_store_is_not_blamed(served, capsys, monkeypatch):
+    def away(client, _name):
+        raise OSError(5, "cannot be reached (ReadTimeout)", client.place)
+
+    monkeypatch.setattr(BucketStorage, "swap", lambda storage, name, _change: away(storage, name))
+    assert main(["retire", "v2"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: the model registry at s3://logs/")
+    assert "cannot be reached (ReadTimeout)" in error
+    assert DecisionTable(served).page(9) == []

@@ -7,6 +7,8 @@ import pytest
 
 from app.cli import main
 from app.domain.experiment import Configuration, ExperimentTerms
+from app.errors import StoreUnavailable
+from app.inference import storage
 from app.inference.registry import ModelRegistry
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.engine import Database
@@ -148,6 +150,40 @@ def test_a_store_that_cannot_be_used_is_said_and_nothing_is_retired(registry, ca
     assert main(["retire", "v3"]) == 1
     assert "it says which versions are in use" in capsys.readouterr().err
     assert served(capsys) == ["v1", "v2", "v3", "v4"]
+
+
+def full_disk(*_arguments):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("command", [["retire", "v3"], ["retire", "--undo", "v3"]])
+def test_a_registry_that_cannot_be_written_is_named_and_the_store_is_not_blamed(store, capsys, monkeypatch, command):
+    monkeypatch.setattr(storage, "replace", full_disk)
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: the model registry at ")
+    assert "No space left on device" in error
+    assert "try again" in error
+    assert audited(store) == []
+
+
+def test_a_store_that_fails_after_the_table_was_changed_is_not_called_no_change(store, capsys, monkeypatch):
+    def lost(_table, act, _at_us):
+        act(CONFIGURATION)
+        raise StoreUnavailable("the store cannot be used: the server went away")
+
+    monkeypatch.setattr(DecisionTable, "record", lost)
+    assert main(["retire", "v3"]) == 1
+    assert "went away; retired all the same: v3; the audit log may have no entry of it" in capsys.readouterr().err
+    assert served(capsys) == ["v1", "v2", "v4"]
+
+
+def test_an_alias_that_cannot_be_freed_is_said_and_the_version_is_retired(store, registry, capsys, monkeypatch):
+    registry.point("challenger", "v3")
+    monkeypatch.setattr(ModelRegistry, "unpoint", full_disk)
+    assert main(["retire", "v3"]) == 0
+    assert "aliases that name v3 stay, which does no harm: No space left" in capsys.readouterr().err
+    assert audited(store)[0][:2] == ("retire", "v3")
 
 
 def test_models_marks_retired_versions_and_says_who_retired_them(store, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from sklearn import datasets
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -14,6 +16,8 @@ from app.domain.contract import Feature, FeatureContract
 from app.domain.manifest import FileSum, ReferenceManifest, Source
 from app.domain.manifest import Manifest as Manifest
 from app.inference.publication import VersionDraft
+from app.inference.registry import ModelRegistry
+from app.inference.retirement import RetiredTable
 from tests import builders
 
 KEY = b"k" * 32
@@ -100,3 +104,16 @@ def reference_manifest(number: int = 1, version: str = "v1", **changes: object) 
 def uniform_rows(rows: np.ndarray, count: int, seed: int = 7) -> np.ndarray:
     """Random rows within the ranges of `rows`."""
     return np.random.default_rng(seed).uniform(rows.min(axis=0), rows.max(axis=0), (count, rows.shape[1]))
+
+
+def retire(registry: ModelRegistry, versions: Collection[str], by: str, note: str | None, at: str) -> None:
+    """Retire the versions, as the command does."""
+    with registry.storage.writing():
+        done = RetiredTable(registry).retire(lambda _retired: versions, by, note, at)
+        registry.unpoint(done.changed)
+
+
+def restore(registry: ModelRegistry, versions: Collection[str]) -> None:
+    """Take the versions back into service, as the command does."""
+    with registry.storage.writing():
+        RetiredTable(registry).restore(versions)

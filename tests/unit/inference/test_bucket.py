@@ -13,10 +13,10 @@ from app.inference import bucket
 from app.inference.bucket import BucketStorage
 from app.inference.loader import load_models
 from app.inference.registry import ModelRegistry
-from app.inference.retirement import as_candidate, candidate_of, retire, served_names
+from app.inference.retirement import as_candidate, candidate_of, served_names
 from app.inference.s3 import S3Client
 from app.inference.storage import ALIASES, LAST_ORDINAL
-from tests.unit.inference.published import KEY, manifest
+from tests.unit.inference.published import KEY, manifest, retire
 from tests.unit.store.archive import conftest as archives
 
 s3_server = archives.s3_server

@@ -11,9 +11,18 @@ from app.inference import storage
 from app.inference.loader import load_models
 from app.inference.publication import publish
 from app.inference.registry import ModelRegistry
-from app.inference.retirement import as_candidate, candidate_of, restore, retire, retired_versions, served_names
+from app.inference.retirement import as_candidate, candidate_of, retired_versions, served_names
 from app.inference.storage import ALIASES, RETIRED, registry_files
-from tests.unit.inference.published import KEY, VARIANTS, data, draft, manifest, numeric_contract
+from tests.unit.inference.published import (
+    KEY,
+    VARIANTS,
+    data,
+    draft,
+    manifest,
+    numeric_contract,
+    restore,
+    retire,
+)
 
 FILES = {"model.joblib": b"weights", "reference.json": b"{}"}
 AT = "2026-11-27T00:00:00Z"

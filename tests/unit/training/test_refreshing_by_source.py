@@ -12,10 +12,9 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from app.cli import main
 from app.errors import ArtefactRefused
-from app.inference.retirement import retire
 from app.training.external_session import PublishRequest, publish_external
 from app.training.refreshed_reference import RefreshRequest, refresh_reference
-from tests.unit.inference.published import data
+from tests.unit.inference.published import data, retire
 
 IRIS, SPECIES = data("iris")
 FRAME = pd.DataFrame(IRIS, columns=list("abcd"))
