@@ -193,6 +193,10 @@ class Monitor:
             fresh = self._space(statements.REBUILD)
             return recompute(self._experiments, self.log, self.live, fresh, now_us, going_on, self._drift_check)
 
+    def _require_key(self) -> int:
+        self._key.admit()  # nothing is processed once another key is the deployment's
+        return 0
+
     def _log_waiting(self) -> None:
         if not self._waits:
             _LOG.warning("monitor_waits", extra={"event_fields": {"reason": _ANOTHER_REBUILD}})
@@ -213,7 +217,7 @@ class Monitor:
         rounds = Rounds(self.log, self.live.states)
         steps = {each.name: partial(rounds.step, each) for each in self.projections}
         return Loop(
-            {name: work for name, work in steps.items() if name not in _UNHURRIED},
+            {"key": self._require_key, **{name: work for name, work in steps.items() if name not in _UNHURRIED}},
             self._publisher.publish,
             self._heartbeat,
             self._after_reports(decisions, notifier),

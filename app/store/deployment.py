@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import time
 from collections.abc import Callable
 
 from sqlalchemy import Connection, text
@@ -16,6 +17,7 @@ from app.store.kinds import DURABLE, PROBING, READING
 from app.store.statements import statements
 
 _SHOWN = 8  # digits of a fingerprint
+_ASK_AGAIN_S = 5.0
 # A live worker writes its row this often. One that has not for three times as long has ended.
 _SEEN_US, _ENDED_US = 5_000_000, 15_000_000
 _FORGOTTEN_US = 86_400_000_000
@@ -26,20 +28,30 @@ WHAT_IS_LOST = (
 
 
 class DeploymentKey:
-    """The key that the store was begun with, against that of this process, by their fingerprints. Thread-safe."""
+    """The deployment's key, as the store has it, against that of this process, by their fingerprints. Thread-safe.
 
-    def __init__(self, database: Database, fingerprint: str, clock_us: Callable[[], int] = now_us) -> None:
+    `clock` is monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        fingerprint: str,
+        clock_us: Callable[[], int] = now_us,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
         self._fingerprint = fingerprint
-        self._clock_us = clock_us
-        self._accepted = False
+        self._clock_us, self._clock = clock_us, clock
+        self._accepted_until_s = float("-inf")
 
     def require(self) -> None:
-        """Do nothing if the store has this key; a store that has none gets it. Asks the store once.
+        """Do nothing if the store has this key; a store that has none gets it. Asks the store every few seconds only.
 
         Raises `SettingError` where it has another one, and `StoreUnavailable`.
         """
-        if self._accepted:
+        # Asked again, because somebody may accept another key on another host while this process runs.
+        if self._clock() < self._accepted_until_s:
             return
         known = self.known()
         if known is None:
@@ -51,7 +63,7 @@ class DeploymentKey:
                     known = self._fingerprint
         if known != self._fingerprint:
             raise SettingError("DATA_DIR", refusal(known, self._fingerprint, self._database.kind.place))
-        self._accepted = True
+        self._accepted_until_s = self._clock() + _ASK_AGAIN_S
 
     def admit(self) -> None:
         """`require`, for a process that runs already: another key is a store that it cannot use."""
@@ -80,8 +92,8 @@ def refusal(known: str, own: str, place: str) -> str:
     return (
         f"the key of this process ({own[:_SHOWN]}…) is not that of the store at {place} ({known[:_SHOWN]}…): the file "
         f"(DEPLOYMENT_KEY_FILE, or keys/{FILE_NAME} in DATA_DIR) was lost, or is that of another host. Put the "
-        "deployment's key there (bakeoff restore brings back that of a backup; all hosts need the same one). If it is "
-        "lost for good, bakeoff accept-key says what that costs"
+        "deployment's key there (bakeoff restore brings back that of a backup; all hosts need the same one), and "
+        "start the process again. If the key is lost for good, bakeoff accept-key says what that costs"
     )
 
 

@@ -4,16 +4,20 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from app.bootstrap.monitor import Monitor
 from app.cli.monitor import run
 from app.clock import now_us
 from app.domain.monitor_state import STATE_LAYOUT
 from app.domain.outcome import Outcome
 from app.errors import Contradiction, StoreUnavailable
 from app.monitor.rebuild import is_outdated
+from app.settings import Settings
+from app.store.deployment import DeploymentKey
 from app.store.engine import Database, kind_of
 from app.store.kinds import MONITORING, monitor_lock
 from app.store.outcomes import FeedbackLog
@@ -192,3 +196,22 @@ def test_a_rebuild_after_corrections_says_so_and_is_no_failure(small_log, enviro
     small_log.publish()
     assert run(Arguments(rebuild=True)) == 0
     assert "outcomes were corrected" in capsys.readouterr().err
+
+
+def test_a_monitor_whose_key_is_no_longer_the_deployments_stops_to_process_and_says_why(
+    small_log, environment, monkeypatch, caplog
+):
+    monkeypatch.setattr("app.store.deployment._ASK_AGAIN_S", 0.0)
+    monitor, stop = Monitor(Settings.from_environ()), threading.Event()
+    thread = threading.Thread(target=monitor.run, args=(stop,))
+    thread.start()
+    try:
+        eventually(lambda: MonitorReads(small_log.database, now_us).age_s() is not None)
+        DeploymentKey(small_log.database, "b2" * 16).accept()
+        eventually(lambda: "monitor_store_unavailable" in caplog.messages)
+    finally:
+        stop.set()
+        thread.join()
+        monitor.close()
+    [told] = [record for record in caplog.records if record.message == "monitor_store_unavailable"]
+    assert "b2b2b2b2…" in told.event_fields["reason"]

@@ -33,6 +33,20 @@ def test_a_key_that_was_accepted_takes_the_place_of_the_one_before(database):
 
 
 def _start(url, fingerprint, refused):
+def test_a_process_that_runs_learns_that_another_key_was_accepted(database):
+    now_s = 0.0
+    running = DeploymentKey(database, OURS, clock=lambda: now_s)
+    running.require()
+    DeploymentKey(database, THEIRS).accept()
+    running.admit()  # known from a moment ago
+    now_s = 6.0
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=r"key of this process \(a1a1a1a1…\) is not .*b2b2b2b2…"):
+            running.admit()
+    DeploymentKey(database, OURS).accept()
+    running.admit()
+
+
     try:
         DeploymentKey(Database(url), fingerprint).require()
     except SettingError:
