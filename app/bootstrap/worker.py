@@ -214,6 +214,7 @@ class Worker:
         """Write the rows that are still queued, for up to `_STOP_S` seconds; rows beyond that are lost, and logged."""
         self._stopping.set()
         left = self._recorder.stop(_STOP_S)
+        self._reload.stop()  # only now: a restore must not begin while rows are written
         if left:
             _LOG.error("rows_lost", extra={"event_fields": {"rows": left}})
 

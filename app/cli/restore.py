@@ -142,6 +142,12 @@ def _exclusive(places: RestoreTargets, kind: Kind) -> Iterator[None]:
             raise Contradiction(f"a monitor runs on {places.data_dir}, or another restore: stop it first")
         if SharedProgress(places.data_dir / "progress").alive():
             raise Contradiction(f"an API runs on {places.data_dir}: stop it first")
+        hosts = [] if kind.server is None else kind.server.live_hosts()
+        if hosts:
+            raise Contradiction(
+                f"an API uses {kind.place} on {', '.join(hosts)} (for a container its id): stop it there first. If it "
+                "was killed, try again in 15 s"
+            )
         yield
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -18,9 +19,7 @@ from app.store.statements import statements
 
 _SHOWN = 8  # digits of a fingerprint
 _ASK_AGAIN_S = 5.0
-# A live worker writes its row this often. One that has not for three times as long has ended.
-_SEEN_US, _ENDED_US = 5_000_000, 15_000_000
-_FORGOTTEN_US = 86_400_000_000
+_SEEN_S = 5.0  # a live worker writes its row this often; one that has not for three times as long has ended
 WHAT_IS_LOST = (
     "ids of earlier predictions are unknown (404), so their labels are refused; named users change their version; and "
     "versions that the other key signed are refused until they are published again"
@@ -103,51 +102,68 @@ def _newest(connection: Connection) -> str | None:
 
 
 class StoredGenerations:
-    """Generations of loaded models, by rows that the workers of all hosts share; one object a worker.
+    """Generations of loaded models, by rows that the workers of all hosts share; one object a worker. Thread-safe.
 
     Making one touches nothing. Calls raise `StoreUnavailable`. A generation is a random name: a worker with another
-    one than the newest loads the model registry again.
+    one than the newest loads the model registry again. `clock` is monotonic seconds; when a worker was seen is told
+    and compared by the database's clock, because those of hosts differ.
     """
 
-    def __init__(self, database: Database, clock_us: Callable[[], int] = now_us) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
-        self._clock_us = clock_us
+        self._clock = clock
         self._worker = secrets.token_hex(8)
         self._confirmed: str | None = None
-        self._seen_us = 0
+        self._seen_s = 0.0
+        self._left = False
+        # Held while the row is written: the thread that shows that the worker lives must not write the generation
+        # before the last over the one that a reload on another thread has confirmed meanwhile.
+        self._lock = threading.Lock()
 
     def current(self) -> str:
         """The generation that every worker should have; empty before the first reload. A worker shows that it lives."""
-        if self._confirmed is not None and self._clock_us() - self._seen_us >= _SEEN_US:
-            self._put(self._confirmed)
+        with self._lock:
+            if self._confirmed is not None and not self._left and self._clock() - self._seen_s >= _SEEN_S:
+                self._put(self._confirmed)
         with self._database.begin(READING) as connection:
-            found: str | None = connection.execute(text(statements("deployment")["generation"])).scalar()
+            found: str | None = connection.execute(text(_statement(connection, "generation"))).scalar()
         return found or ""
 
     def advance(self) -> str:
         """Make and return a new generation, which every worker should have from now on."""
         generation = secrets.token_hex(8)
         with self._database.begin(DURABLE) as connection:
-            row = {"generation": generation, "at_us": self._clock_us()}
-            connection.execute(text(statements("deployment")["put_generation"]), row)
+            connection.execute(text(_statement(connection, "put_generation")), {"generation": generation})
         return generation
 
     def confirm(self, generation: str) -> None:
         """Record that this process has loaded `generation`."""
-        self._confirmed, self._seen_us = generation, 0
-        self._put(generation)
+        with self._lock:
+            self._confirmed, self._seen_s = generation, float("-inf")
+            if not self._left:
+                self._put(generation)
 
     def behind(self, generation: str) -> int:
         """The number of live workers of all hosts whose last confirmed generation is another."""
-        values = {"generation": generation, "since_us": self._clock_us() - _ENDED_US}
         with self._database.begin(READING) as connection:
-            found: int = connection.execute(text(statements("deployment")["behind"]), values).scalar_one()
+            query = text(_statement(connection, "behind"))
+            found: int = connection.execute(query, {"generation": generation}).scalar_one()
         return found
 
+    def leave(self) -> None:
+        """Remove this worker's row: it ends, and nobody has to wait for it. It is not written again."""
+        with self._lock:
+            self._left = True
+            with self._database.begin(PROBING) as connection:
+                connection.execute(text(_statement(connection, "drop_worker")), {"worker": self._worker})
+
     def _put(self, generation: str) -> None:
-        at_us = self._clock_us()
-        row = {"worker": self._worker, "host": socket.gethostname(), "generation": generation, "seen_us": at_us}
+        row = {"worker": self._worker, "host": socket.gethostname(), "generation": generation}
         with self._database.begin(PROBING) as connection:  # what a power cut takes is written again
-            connection.execute(text(statements("deployment")["put_worker"]), row)
-            connection.execute(text(statements("deployment")["drop_workers"]), {"before_us": at_us - _FORGOTTEN_US})
-        self._seen_us = at_us
+            connection.execute(text(_statement(connection, "put_worker")), row)
+            connection.execute(text(_statement(connection, "drop_workers")))
+        self._seen_s = self._clock()
+
+
+def _statement(connection: Connection, name: str) -> str:
+    return statements("deployment", connection.dialect.name)[name]

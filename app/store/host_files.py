@@ -61,6 +61,9 @@ class SharedGenerations:
         """The number of live processes whose last confirmed generation is another; files of dead ones are removed."""
         return sum(_lives(path) for path in files_of(self._folder, _SUFFIX) if _text(path) != generation)
 
+    def leave(self) -> None:
+        """Nothing: the lock of its file is free once the process has ended."""
+
     def _sweep(self) -> None:
         for path in files_of(self._folder, _SUFFIX):
             _lives(path)
@@ -120,6 +123,9 @@ class SharedProgress:
             self._own.path.unlink(missing_ok=True)
             os.close(self._own.descriptor)
             self._own = None
+
+    def leave(self) -> None:
+        """Nothing: the lock of its file is free once the process has ended."""
 
     def _sweep(self) -> None:
         for path in self._files():

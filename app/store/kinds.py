@@ -103,6 +103,10 @@ class DatabaseServer(Protocol):
         """Whether it has a store, which must not be overwritten. Raises `StoreUnavailable`."""
         ...
 
+    def live_hosts(self) -> list[str]:
+        """The hosts with a worker of the API that was seen within 15 s. Raises `StoreUnavailable`."""
+        ...
+
     def restoring(self, backup: Path, aside: str) -> AbstractContextManager[Callable[[], None]]:
         """Replace the store by the SQLite file `backup`; the former tables are kept in the schema `aside`.
 

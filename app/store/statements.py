@@ -38,6 +38,7 @@ ERASED, REBUILT_AFTER = "erased", "rebuilt_after"
 # earlier: rows before an id, by the moment. PostgreSQL estimates one comparison better than two, and SQLite
 # finds no beginning by a row of values.
 # last_prediction, last_outcome: the last number that any got. Rows may be gone, and a number is never given twice.
+# now_us: µs since 1970 by the database's clock, which is the same for all hosts; SQLite's is that of its one host.
 # holds_user: whether a packed row has the 6 bytes of a user's hash, or others that are the same by chance.
 _PARTS: Mapping[str, Mapping[str, str]] = {
     "sqlite": {
@@ -58,6 +59,7 @@ _PARTS: Mapping[str, Mapping[str, str]] = {
         ") SELECT substr(:keys, place * 14 + 1, 14) FROM places)",
         "last_prediction": "(SELECT COALESCE(max(seq), 0) FROM sqlite_sequence WHERE name IN ('predictions', 'log'))",
         "last_outcome": "(SELECT COALESCE(max(seq), 0) FROM sqlite_sequence WHERE name = 'feedback')",
+        "now_us": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
         "holds_user": "instr(body, :user) > 0",
     },
     "postgresql": {
@@ -78,6 +80,7 @@ _PARTS: Mapping[str, Mapping[str, str]] = {
         "among_keys": "= ANY(:keys)",
         "last_prediction": "(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM predictions_seq_seq)",
         "last_outcome": "(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM feedback_seq_seq)",
+        "now_us": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
         "holds_user": "position(CAST(:user AS BYTEA) IN body) > 0",
     },
 }

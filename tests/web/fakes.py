@@ -248,6 +248,9 @@ class AloneGenerations:
     def behind(self, generation):
         return 0
 
+    def leave(self):
+        pass
+
 
 def reload_of(live, found=None):
     """Reloads that find the loaded models unchanged, or the models `found`."""

@@ -36,7 +36,8 @@ class Generations(Protocol):
 
     May raise `OSError` and `StoreUnavailable`.
 
-    `advance` begins a new one, `confirm` reports that this worker has it, `behind` counts the workers that have not.
+    `advance` begins a new one, `confirm` reports that this worker has it, `behind` counts the workers that have not,
+    and `leave` ends the worker, for which nobody waits any more.
     """
 
     def current(self) -> str: ...
@@ -46,6 +47,8 @@ class Generations(Protocol):
     def confirm(self, generation: str) -> None: ...
 
     def behind(self, generation: str) -> int: ...
+
+    def leave(self) -> None: ...
 
 
 class ServedVersion(msgspec.Struct, frozen=True):
@@ -125,6 +128,11 @@ class Reload:
             self._generations.confirm(self._generation)
         except _UNREACHABLE:
             _LOG.exception("reload_not_confirmed")
+
+    def stop(self) -> None:
+        """At the end of the process; raises nothing."""
+        with suppress(*_UNREACHABLE):  # then others wait for it until it has not been seen for a while
+            self._generations.leave()
 
     def now(self) -> ReloadReport:
         """Reload, and wait for up to two seconds until the other workers have followed.

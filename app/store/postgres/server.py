@@ -236,6 +236,10 @@ class PostgreSQL:
         """Whether any process has created the tables."""
         return transfer.has_store(self.engine(READING))
 
+    def live_hosts(self) -> list[str]:
+        """The hosts on which an API uses this database."""
+        return transfer.live_hosts(self.engine(READING))
+
     def restoring(self, backup: Path, aside: str) -> AbstractContextManager[Callable[[], None]]:
         """Replace all tables in one transaction."""
         return transfer.restoring(self.engine(REBUILDING), backup, aside)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, inspect
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.errors import BackupRefused, StoreUnavailable
@@ -16,6 +16,7 @@ from app.store.kinds import unavailable
 from app.store.logged import last_number
 from app.store.postgres.weeks import WEEK_PREFIX, make_week, week_of
 from app.store.schema import applied, build, known
+from app.store.statements import statements
 
 _ROWS_AT_ONCE = 2000
 LOG = "log"
@@ -30,6 +31,15 @@ def has_store(engine: Engine) -> bool:
     """Whether any process has created the store's tables. Raises `StoreUnavailable`."""
     with _own_errors(), _closing(engine), engine.begin() as connection:
         return bool(applied(connection))
+
+
+def live_hosts(engine: Engine) -> list[str]:
+    """The hosts with a worker of the API that was seen within 15 s. Raises `StoreUnavailable`."""
+    with _own_errors(), _closing(engine), engine.begin() as connection:
+        if not inspect(connection).has_table("workers"):  # a new database, or one of an earlier release
+            return []
+        found = connection.execute(text(statements("deployment", "postgresql")["live_hosts"]))
+        return [row.host for row in found]
 
 
 def copy_out(engine: Engine, copy: Path) -> bool:

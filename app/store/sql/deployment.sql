@@ -8,14 +8,20 @@ INSERT INTO deployment_keys (fingerprint, since_us) VALUES (:fingerprint, :since
 SELECT generation FROM reloads ORDER BY number DESC LIMIT 1
 
 -- name: put_generation
-INSERT INTO reloads (generation, at_us) VALUES (:generation, :at_us)
+INSERT INTO reloads (generation, at_us) VALUES (:generation, $now_us)
 
 -- name: put_worker
-INSERT INTO workers (worker, host, generation, seen_us) VALUES (:worker, :host, :generation, :seen_us)
+INSERT INTO workers (worker, host, generation, seen_us) VALUES (:worker, :host, :generation, $now_us)
 ON CONFLICT (worker) DO UPDATE SET generation = excluded.generation, seen_us = excluded.seen_us
 
 -- name: behind
-SELECT count(*) FROM workers WHERE generation <> :generation AND seen_us > :since_us
+SELECT count(*) FROM workers WHERE generation <> :generation AND seen_us > $now_us - 15000000
+
+-- name: live_hosts
+SELECT DISTINCT host FROM workers WHERE seen_us > $now_us - 15000000 ORDER BY host
+
+-- name: drop_worker
+DELETE FROM workers WHERE worker = :worker
 
 -- name: drop_workers
-DELETE FROM workers WHERE seen_us < :before_us
+DELETE FROM workers WHERE seen_us < $now_us - 86400000000

@@ -17,6 +17,7 @@ from app.domain.prediction_id import ServedFact
 from app.errors import StoreUnavailable
 from app.store.backup import RestoreTargets, put_in_place, staging
 from app.store.configurations import ConfigurationLog
+from app.store.deployment import StoredGenerations
 from app.store.engine import Database
 from app.store.event_log import HeartbeatLog
 from app.store.kinds import READING
@@ -222,6 +223,21 @@ def test_a_restore_is_refused_while_a_monitor_runs_on_the_server(postgres_place,
     assert postgres_place.run("restore", str(backup), "--force") == 1
     assert "a monitor runs" in capsys.readouterr().err
     lock.release()
+
+
+def test_a_restore_is_refused_while_an_api_of_any_host_uses_the_server(postgres_place, tmp_path, capsys, monkeypatch):
+    postgres_place.fill()
+    backup = tmp_path / "b.tar.gz"
+    assert postgres_place.run("backup", "--to", str(backup)) == 0
+    monkeypatch.setattr("socket.gethostname", lambda: "host-7")
+    with closing(Database(postgres_place.url)) as database:
+        elsewhere = StoredGenerations(database)
+        elsewhere.confirm("")
+        assert postgres_place.run("restore", str(backup), "--force") == 1
+        assert "on host-7 (for a container its id): stop it there first" in capsys.readouterr().err
+        elsewhere.leave()
+        postgres_place.run("restore", str(backup), "--force")
+        assert "Restored: " in capsys.readouterr().out
 
 
 def test_a_store_of_a_later_release_is_not_backed_up(postgres_place, tmp_path, capsys, postgres_server):

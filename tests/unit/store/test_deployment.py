@@ -1,4 +1,5 @@
 import multiprocessing
+import threading
 
 import pytest
 
@@ -32,7 +33,6 @@ def test_a_key_that_was_accepted_takes_the_place_of_the_one_before(database):
         DeploymentKey(database, OURS).require()
 
 
-def _start(url, fingerprint, refused):
 def test_a_process_that_runs_learns_that_another_key_was_accepted(database):
     now_s = 0.0
     running = DeploymentKey(database, OURS, clock=lambda: now_s)
@@ -47,6 +47,7 @@ def test_a_process_that_runs_learns_that_another_key_was_accepted(database):
     running.admit()
 
 
+def _start(url, fingerprint, refused):
     try:
         DeploymentKey(Database(url), fingerprint).require()
     except SettingError:
@@ -64,11 +65,17 @@ def test_of_hosts_that_start_at_once_with_keys_of_their_own_one_is_the_first(sto
 
 
 class Hosts:
-    """Workers on one store, and their clock (µs)."""
+    """Workers on one store, and their clock (s)."""
 
     def __init__(self, database):
-        self.at_us = 1_000_000_000
-        self.a, self.b = (StoredGenerations(database, lambda: self.at_us) for _ in range(2))
+        self.now_s = 1000.0
+        self.a, self.b = (StoredGenerations(database, lambda: self.now_s) for _ in range(2))
+
+
+@pytest.fixture
+def later(change):
+    """As if so many seconds had passed by the clock of the database."""
+    return lambda seconds: change(f"UPDATE workers SET seen_us = seen_us - {seconds * 1_000_000}")
 
 
 def test_a_reload_of_one_host_is_news_for_all_and_known_who_has_not_followed(database):
@@ -84,14 +91,54 @@ def test_a_reload_of_one_host_is_news_for_all_and_known_who_has_not_followed(dat
     assert hosts.b.advance() != generation
 
 
-def test_a_worker_that_ended_is_not_waited_for_and_its_row_goes_after_a_day(database, rows):
+def test_a_worker_that_ended_is_not_waited_for_and_its_row_goes_after_a_day(database, rows, later):
     hosts = Hosts(database)
     hosts.a.confirm("")
     hosts.b.confirm("")
-    hosts.at_us += 14_000_000
+    later(14)
+    hosts.now_s += 14
     hosts.a.current()  # shows that it lives
-    hosts.at_us += 14_000_000
+    later(14)
     assert hosts.a.behind("new") == 1
-    hosts.at_us += 86_400_000_000
+    later(86_400)
     hosts.b.confirm("new")
+    assert rows("SELECT generation FROM workers") == [("new",)]
+
+
+def test_hosts_whose_clocks_differ_wait_for_each_other(database, monkeypatch):
+    hosts = Hosts(database)
+    with monkeypatch.context() as patch:
+        patch.setattr("app.clock.time.time_ns", lambda: 10**18)  # in 2001
+        hosts.a.confirm("old")
+    hosts.b.confirm("new")
+    assert hosts.b.behind("new") == 1
+
+
+def test_a_worker_that_leaves_is_not_waited_for_and_does_not_come_back(database, rows):
+    hosts = Hosts(database)
+    hosts.a.confirm("old")
+    hosts.b.confirm("new")
+    hosts.a.leave()
+    hosts.now_s += 14
+    hosts.a.current()
+    hosts.a.confirm("old")
+    assert (hosts.b.behind("new"), rows("SELECT generation FROM workers")) == (0, [("new",)])
+
+
+def test_a_sign_of_life_does_not_overwrite_what_a_reload_confirms_meanwhile(database, rows, monkeypatch):
+    hosts = Hosts(database)
+    hosts.a.confirm("old")
+    hosts.now_s += 14
+    writes, reload, put = threading.Event(), threading.Thread(target=hosts.a.confirm, args=("new",)), hosts.a._put
+
+    def interrupted(generation):
+        if not writes.is_set():
+            writes.set()
+            reload.start()
+            reload.join(0.2)  # without the lock it ends here
+        put(generation)
+
+    monkeypatch.setattr(hosts.a, "_put", interrupted)
+    hosts.a.current()
+    reload.join()
     assert rows("SELECT generation FROM workers") == [("new",)]

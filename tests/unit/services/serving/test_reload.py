@@ -34,6 +34,11 @@ class Host:
             def behind(self, generation):
                 return 0
 
+            def leave(self):
+                if host.lost:
+                    raise OSError("gone")
+                del host.confirmed[worker]
+
         return Generations()
 
 
@@ -163,3 +168,13 @@ def test_a_lost_folder_does_not_keep_this_worker_from_reloading():
     assert worker.reload.now().workers_behind == 0
     worker.reload.follow()
     assert list(worker.loaded_models.versions) == ["v2"]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_worker_that_ends_leaves_and_a_store_that_is_away_does_not_stop_it(lost):
+    host = Host()
+    worker = Worker(loaded_models(version("v1")), loaded_models(version("v1")), host)
+    worker.reload.start()
+    host.lost = lost
+    worker.reload.stop()
+    assert bool(host.confirmed) is lost
