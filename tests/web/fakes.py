@@ -272,6 +272,11 @@ def configuration(**weights):
     )
 
 
+def _weights(versions):
+    """Halves for v1 and v2; where one of them is not served, all for the first: who lacks one counts nothing."""
+    return {versions[0]: 1.0} if versions and not {"v1", "v2"} <= {*versions} else {"v1": 0.5, "v2": 0.5}
+
+
 def services(
     served=None,
     *,
@@ -292,7 +297,8 @@ def services(
     served = (
         served if served is not None else loaded_models(v1=ConstantRuntime(), v2=ConstantRuntime(1, (0.1, 0.9, 0.0)))
     )
-    live = LiveModels(served, configuration(**(weights or {"v1": 0.5, "v2": 0.5})), lambda: Breaker(3, 60.0, clock))
+    weights = weights or _weights([*served.versions])
+    live = LiveModels(served, configuration(**weights), lambda: Breaker(3, 60.0, clock))
     sink, signer = RecordingSink(), Signer(b"k" * 32, b"test")
     ticks = itertools.count(SERVED_AT_US)
     reports = reports or MemoryReports(age=None, records=[record()])
