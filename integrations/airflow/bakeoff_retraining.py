@@ -125,6 +125,8 @@ def comparison_running() -> str:
 def verdict_of(begun: dict[str, str]) -> dict[str, str] | None:
     """What is to be done with the candidate: `promote`, `roll_back`, or nothing if others decided; None if not yet."""
     active, report = call("GET", "/config"), call("GET", "/experiment")
+    if active["epoch"] < int(begun["epoch"]):
+        return None  # another worker answered, which has a change within a second
     if active["experiment_id"] != begun["experiment"]:
         found = {each["id"]: each["ended_by"] for each in call("GET", "/experiments")["experiments"]}
         said = f"the experiment was ended by {found.get(begun['experiment'])}, not by this run"
@@ -225,6 +227,7 @@ def let_in(candidate: dict[str, str]) -> dict[str, str]:
     return {
         "version": version,
         "experiment": after["experiment_id"],
+        "epoch": str(after["epoch"]),
         "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S+00:00}",
     }
 
