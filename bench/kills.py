@@ -25,7 +25,7 @@ import requests
 from running import ROOT, environment, wait_for
 from servers import free_port, train
 
-_RETURN_S = 120
+_RETURN_S = 300
 LOW, HIGH = [4.3, 2.0, 1.0, 0.1], [7.9, 4.4, 6.9, 2.5]
 
 
@@ -68,10 +68,13 @@ class Stack:
             return
         # Stopped first: a worker that it starts after its children were listed would hold the port.
         master.suspend()
-        for process in (*master.children(), master):
+        family = (*master.children(), master)
+        for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self.api.wait()
+        # On a busy machine a killed worker holds the port for a while.
+        wait_for(lambda: not any(map(_is_there, family)), _RETURN_S, "the end of what was killed")
         self.api = self._run("serve")
 
     def __enter__(self) -> Stack:
@@ -82,6 +85,13 @@ class Stack:
         for process in (self.api, self.monitor):
             process.terminate()
             process.wait(40)
+
+
+def _is_there(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Client(threading.Thread):
