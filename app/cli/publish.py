@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import warnings
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from app.cli.decide import user_name
 from app.cli.missing import add_missing
 from app.cli.outlook import outlook
 from app.cli.published import TO_SERVE, Measured, as_data, as_text, figures_lines, reference_data, reference_text, steps
-from app.cli.train import TO_LET_IN, logged_to_mlflow, say_unchanged
+from app.cli.train import TO_LET_IN, logged_to_mlflow, mlflow_tracking, say_unchanged
 from app.cli.train_options import add_gate
-from app.errors import AlreadyPublished
+from app.errors import AlreadyPublished, InvalidRequest
 from app.settings import Settings
 from app.store.keys import load_or_create
 
@@ -79,6 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="give this published version a newer drift reference, and publish no model",
     )
+    add(
+        "--to-mlflow",
+        nargs="*",
+        metavar="NAME",
+        help="publish no model, but log these published versions (default: all) to the MLflow server of "
+        "MLFLOW_TRACKING_URI, where it lacks them",
+    )
     add("--candidate", action="store_true", help="with the folder of train --to: publish it to wait until it is let in")
     add(
         "--dry-run",
@@ -92,9 +100,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Publish. Raises `DataRefused`, `RegistryConflict`, `InvalidRequest`, `UnknownVersion`, `SettingError`."""
+    """Publish. Raises what the ways to publish raise, such as `DataRefused`, `UnknownVersion` and `MlflowFailure`."""
     # What concerns the user is collected and said in the report; the rest would repeat itself for every call.
     warnings.simplefilter("ignore", UserWarning)
+    if args.to_mlflow is not None:
+        return _log_to_mlflow(args)
     if args.refresh_reference is not None:
         own = (args.model, args.from_mlflow, args.code, args.version)
         if _of_a_folder(args) or any(value is not None for value in own):
@@ -197,6 +207,29 @@ def _publish_built(args: argparse.Namespace) -> int:
     else:
         print(as_text(trained, measured, settings))
         print(f"\nPublished {trained.names[0]} in {settings.registry}. {next_step}")
+    return 0
+
+
+def _log_to_mlflow(args: argparse.Namespace) -> int:
+    # Deferred, as above.
+    from app.training.session import PublishedVersion
+
+    if _of_a_folder(args) or args.model or args.from_mlflow or args.reference or args.version or args.refresh_reference:
+        args.wrong_usage("--to-mlflow goes with no other option or MODEL: versions are logged as they were published")
+    settings = Settings.from_environ()
+    tracking, read = mlflow_tracking(settings)
+    versions = []
+    with registry_of(settings) as registry:
+        aliases = {version: alias for alias, version in registry.aliases().items()}
+        for name in args.to_mlflow or registry.names():
+            manifest = registry.manifest(name)
+            if manifest.has_estimator:
+                versions.append(PublishedVersion(manifest, aliases.get(name)))
+            else:
+                print(f"note: {name} is left out: it is an ONNX file, without an estimator to log", file=sys.stderr)
+    if not versions:
+        raise InvalidRequest(f"{settings.registry} has no version to log", field="to-mlflow")
+    print(tracking.again(versions, read))
     return 0
 
 

@@ -31,10 +31,12 @@ from app.tables.model_columns import source_of
 from app.training.variants import read_catalogue, variants_named
 
 if TYPE_CHECKING:
+    from app.inference.artefact import Artefact
     from app.inference.registry import ModelRegistry
     from app.training.dataset import Dataset
     from app.training.session import Progress, SessionResult, TrainingRequest
     from app.training.several import VariantComparison
+    from app.training.tracking import Tracking
 
 DEFAULT_TOP = 2  # champion and challenger
 # What is reported as begun for each variant: the folds, the fit on all rows, and the conversion.
@@ -117,21 +119,31 @@ def logged_to_mlflow(
     if settings.mlflow is None:
         yield lambda _: None
         return
-    # Deferred: nobody else waits for these.
-    from app.inference.artefact import Artefact
-    from app.inference.mlflow_server import MlflowServer
-    from app.training.tracking import Tracking
-
-    def read(version: str) -> Artefact:
-        with registry_of(settings) as registry:
-            return registry.verified(version)
-
-    tracking = Tracking(MlflowServer(settings.mlflow), read_catalogue(), user_name())
+    tracking, read = mlflow_tracking(settings)
     try:
         yield lambda trained: print(tracking.published(trained, read, gate), file=sys.stderr)
     except (DataRefused, GateFailed) as refusal:
         print(tracking.refused(name, {**given, **gate}, refusal.message), file=sys.stderr)
         raise
+
+
+def mlflow_tracking(settings: Settings) -> tuple[Tracking, Callable[[str], Artefact]]:
+    """The log of what is done from now on at the server of MLFLOW_TRACKING_URI, and what reads a version for it.
+
+    Raises `InvalidRequest` if there is no such server.
+    """
+    # Deferred: nobody else waits for these.
+    from app.inference.mlflow_server import MlflowServer
+    from app.training.tracking import Tracking
+
+    if settings.mlflow is None:
+        raise InvalidRequest("MLFLOW_TRACKING_URI is not set: it names the MLflow server", field="to-mlflow")
+
+    def read(version: str) -> Artefact:
+        with registry_of(settings) as registry:
+            return registry.verified(version)
+
+    return Tracking(MlflowServer(settings.mlflow), read_catalogue(), user_name()), read
 
 
 def _trained(args: argparse.Namespace, settings: Settings, step: Progress) -> tuple[SessionResult, Measured]:

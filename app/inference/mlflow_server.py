@@ -17,8 +17,9 @@ from app.domain.manifest import Manifest
 from app.errors import BakeoffError
 from app.settings import MlflowSettings
 
-# Seconds. A server that takes connections and never answers is given up after the second.
-_CONNECT_S, _ANSWER_S = 3.0, 5.0
+# Seconds. A server that takes connections and never answers is given up after the second; the first call, beside which
+# a training goes on, gets the third.
+_CONNECT_S, _ANSWER_S, _FIRST_S = 3.0, 5.0, 60.0
 # Files take as long as the server's own store does, which may be asked for the first time, and the network: this many
 # seconds more for each file, and for each of its bytes.
 _FILE_S, _S_PER_BYTE = 10.0, 1e-6
@@ -88,10 +89,10 @@ class MlflowServer:
             self._session.auth = (settings.username, settings.password or "")
 
     def experiment(self) -> str:
-        """The id of the settings' experiment, which is made if it is missing."""
+        """The id of the settings' experiment, which is made if it is missing. It takes up to a minute."""
         name = self._settings.experiment
         try:
-            found = self._get("experiments/get-by-name", experiment_name=name)
+            found = self._get("experiments/get-by-name", _FIRST_S, experiment_name=name)
         except MlflowFailure as failure:
             if failure.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
@@ -183,8 +184,8 @@ class MlflowServer:
         numbers = [int(each["version"]) for tag, each in tags if tag.get(VERSION) == manifest.version]
         return RegisteredVersion(self._settings.model, str(max(numbers))) if numbers else None
 
-    def _get(self, path: str, **query: str) -> Any:
-        return _decoded(self._ask("GET", f"mlflow/{path}", params=query))
+    def _get(self, path: str, more_s: float = 0.0, **query: str) -> Any:
+        return _decoded(self._ask("GET", f"mlflow/{path}", more_s, params=query))
 
     def _post(self, path: str, **body: object) -> Any:
         return _decoded(self._ask("POST", f"mlflow/{path}", json=body))

@@ -6,7 +6,8 @@ import json
 import pickle  # nosec B403 - writes, and reads nothing
 import platform
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -28,6 +29,9 @@ from app.training.variants import VariantCatalogue
 Result = TypeVar("Result")
 # For all that is logged after a training; and a second more for each megabyte of the models.
 _PATIENCE_S, _S_PER_BYTE = 30.0, 1e-6
+# For the first answer: this long from the start of the training, and no less than this after its end. Beside a long
+# training it may take longer, as a server does that has just been started.
+_FIRST_ANSWER_S, _AFTER_TRAINING_S = 2.0, 0.5
 _RUN, _FIGURES = "run", "parameters and figures"
 _PARTS = (_RUN, _FIGURES, "data set", "manifest", "model", "registered version", "alias")
 
@@ -35,8 +39,8 @@ _PARTS = (_RUN, _FIGURES, "data set", "manifest", "model", "registered version",
 class Tracking:
     """The log of one training, which begins when this is made. Its methods return a line for people and never raise.
 
-    The server is asked for its experiment beside the training, so that one that is away or slow costs no time after it.
-    `actor` is who trains.
+    The server is asked for its experiment beside the training, so that one that never answers costs next to no time
+    after it (`first_answer_s`). `actor` is who trains.
     """
 
     def __init__(
@@ -47,20 +51,51 @@ class Tracking:
         self._actor = actor
         self._patience_s = patience_s
         self._started_ms = now_us() // 1000
+        self._began_s = time.monotonic()
         self._experiment = _beside(server.experiment)
 
     def published(self, session: SessionResult, read: Callable[[str], Artefact], gate: Mapping[str, object]) -> str:
         """Log a run for each version with the figures of its `gate`, and register its model, which `read` gives."""
-        steps = {each.manifest.version: self._version(each, read, gate) for each in session.versions}
-        size = sum(file.bytes for each in session.versions for file in each.manifest.files.values())
-        return self._log(steps, _PARTS, self._patience_s + size * _S_PER_BYTE)
+        try:
+            return self._log_versions(session.versions, read, gate, first_answer_s(time.monotonic() - self._began_s))
+        except MlflowFailure as failure:
+            later = " ".join(session.names)
+            return f"warning: {failure.message}. Nothing else is missing. Later: `bakeoff publish --to-mlflow {later}`"
+
+    def again(self, versions: Sequence[PublishedVersion], read: Callable[[str], Artefact]) -> str:
+        """Log the versions that the server lacks, and point the aliases of the others; raises `MlflowFailure`."""
+        lacking = []
+        for each in versions:
+            there = self._server.registered(each.manifest)
+            if there is None:
+                lacking.append(each)
+            elif each.alias is not None:
+                self._server.point(each.alias, there)
+        if not lacking:
+            return f"MLflow at {self._server.place} has {_listed(each.manifest.version for each in versions)} already"
+        return self._log_versions(lacking, read, {}, self._patience_s)
 
     def refused(self, name: str, parameters: Mapping[str, object], reason: str) -> str:
         """Log a failed run of a training that published nothing."""
         run = self._run(name, parameters, {"bakeoff.refused": reason}, finished=False)
-        return self._log({name: self._begun(run)}, (_RUN, _FIGURES), self._patience_s)
+        first_s = first_answer_s(time.monotonic() - self._began_s)
+        try:
+            return self._log({name: self._begun(run)}, (_RUN, _FIGURES), first_s, self._patience_s)
+        except MlflowFailure as failure:
+            return f"warning: {failure.message}. Nothing else is missing"
 
-    def _log(self, steps: Mapping[str, Iterator[str]], parts: Sequence[str], patience_s: float) -> str:
+    def _log_versions(
+        self,
+        versions: Sequence[PublishedVersion],
+        read: Callable[[str], Artefact],
+        gate: Mapping[str, object],
+        first_s: float,
+    ) -> str:
+        steps = {each.manifest.version: self._version(each, read, gate) for each in versions}
+        size = sum(file.bytes for each in versions for file in each.manifest.files.values())
+        return self._log(steps, _PARTS, first_s, self._patience_s + size * _S_PER_BYTE)
+
+    def _log(self, steps: Mapping[str, Iterator[str]], parts: Sequence[str], first_s: float, patience_s: float) -> str:
         done: dict[str, list[str]] = {name: [] for name in steps}
 
         def log() -> None:
@@ -68,15 +103,21 @@ class Tracking:
                 for part in step:
                     done[name].append(part)
 
-        failure = attempt(_beside(log).result, patience_s)
+        failure = self._silence(first_s) or attempt(_beside(log).result, patience_s)
         if failure is None:
-            return f"MLflow at {self._server.place} has {' and '.join(steps)}"
+            return f"MLflow at {self._server.place} has {_listed(steps)}"
         if isinstance(failure, TimeoutError):
             failure = MlflowFailure(f"it took longer than {patience_s:.0f} s")
         reason = failure.message if isinstance(failure, BakeoffError) else f"{type(failure).__name__}: {failure}"
         lacking = [_lacking(name, [part for part in parts if part not in of]) for name, of in done.items()]
         lacks = "; ".join(text for text in lacking if text)
-        return f"warning: MLflow at {self._server.place} lacks {lacks}: {reason}. Nothing else is missing"
+        raise MlflowFailure(f"MLflow at {self._server.place} lacks {lacks}: {reason}")
+
+    def _silence(self, first_s: float) -> MlflowFailure | None:
+        """What is wrong with a server that has not answered the first call in so many seconds from now."""
+        if isinstance(attempt(self._experiment.exception, first_s), TimeoutError):
+            return MlflowFailure("it does not answer in time")
+        return None
 
     def _version(
         self, published: PublishedVersion, read: Callable[[str], Artefact], gate: Mapping[str, object]
@@ -141,6 +182,11 @@ class Tracking:
             "features": len(contract.features),
             "runtime": manifest.runtime,
         }
+
+
+def first_answer_s(training_s: float) -> float:
+    """How many seconds the server's first answer is waited for after a training of `training_s` seconds."""
+    return max(_AFTER_TRAINING_S, _FIRST_ANSWER_S - training_s)
 
 
 def figures_of(manifest: Manifest) -> dict[str, float]:
@@ -219,6 +265,11 @@ def _columns(contract: FeatureContract) -> list[dict[str, Any]]:
         }
         for feature in contract.features
     ]
+
+
+def _listed(versions: Iterable[str]) -> str:
+    *first, last = versions
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _lacking(version: str, parts: Sequence[str]) -> str:

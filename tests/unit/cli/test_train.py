@@ -20,6 +20,7 @@ from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from app.training.dataset import from_export
 from tests.unit.store.stored_rows import id_of, logged
+from tests.unit.training.mlflow_stand_in import StandIn
 
 IRIS = load_iris(as_frame=True)
 
@@ -111,6 +112,21 @@ def test_a_tracking_server_that_is_away_changes_nothing_but_a_line(empty, monkey
     assert captured.err.startswith(f"warning: MLflow at {AWAY} lacks the run, ")
     assert "alias of v1: it refuses connections" in captured.err
     assert "Published v1 in " in captured.out
+
+
+def test_what_a_tracking_server_missed_is_logged_later_by_publish(empty, monkeypatch, capsys):
+    assert main(["train", "--version", "v1", "--variant", "logistic_regression"]) == 0
+    server = StandIn()
+    capsys.readouterr()
+    assert main(["publish", "--to-mlflow", "v1"]) == 1
+    assert "MLFLOW_TRACKING_URI is not set" in capsys.readouterr().err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    assert main(["publish", "--to-mlflow", "v1"]) == 0
+    assert capsys.readouterr().out == f"MLflow at {server.uri} has v1\n"
+    assert server.aliases == {("bakeoff", "champion"): "1"}
+    server.stop()
+    assert main(["publish", "--to-mlflow", "v1"]) == 1
+    assert "it refuses connections" in capsys.readouterr().err
 
 
 def test_a_refusal_stays_the_last_line_and_status_1_with_a_tracking_server(empty, monkeypatch, capsys):

@@ -6,15 +6,18 @@ import json
 import pickle
 
 import pytest
+import requests
 from msgspec.structs import replace
 
 from app.domain.manifest import MlflowModel
 from app.inference.mlflow_server import MlflowFailure, MlflowServer, RegisteredVersion
 from app.settings import MlflowSettings
+from app.training import tracking
 from app.training.session import TrainingRequest, train
-from app.training.tracking import Tracking
+from app.training.tracking import Tracking, first_answer_s
 from app.training.variants import TrainingVariant, VariantCatalogue
 from tests.unit.training.mlflow_stand_in import StandIn
+from tests.waiting import eventually
 
 USER = "ann:secret"
 GATE = {"min_accuracy": 0.8, "min_r2": None}
@@ -50,8 +53,8 @@ def logged(server_of, session, registry):
     """The line of a training that was logged."""
 
     def log(patience_s=20, **settings):
-        tracking = Tracking(server_of(**settings), CATALOGUE, "ann", patience_s)
-        return tracking.published(session, registry.verified, GATE)
+        log_of_it = Tracking(server_of(**settings), CATALOGUE, "ann", patience_s)
+        return log_of_it.published(session, registry.verified, GATE)
 
     return log
 
@@ -122,7 +125,7 @@ ALL = "the run, parameters and figures, data set, manifest, model, registered ve
     ("part", "fault", "lacks", "reason"),
     [
         ("get-by-name", 500, ALL, "it answers with status 500 (it hurts)"),
-        ("get-by-name", "hang", ALL, "it does not answer in time"),
+        ("experiments/create", "hang", ALL, "it does not answer in time"),
         ("get-by-name", "close", ALL, "it closed the connection"),
         ("get-by-name", 302, ALL, "it answers with status 302"),
         ("log-batch", 403, ALL.replace("run, ", ""), "it answers with status 403"),
@@ -153,6 +156,59 @@ def test_the_whole_takes_no_longer_than_it_may(stand_in, logged):
     stand_in.faults["runs/create"] = "hang"
     assert "lacks the run," in (line := logged(patience_s=0))
     assert "it took longer than 0 s" in line
+
+
+def test_a_server_that_never_answers_is_asked_once_and_not_waited_for_after_the_training(
+    stand_in, server_of, session, registry, monkeypatch
+):
+    stand_in.faults["get-by-name"] = "hang"
+    monkeypatch.setattr(tracking, "first_answer_s", lambda _: 0.0)
+    patient = MlflowServer(MlflowSettings(uri=stand_in.uri, experiment="flowers", model="iris"), answer_s=600.0)
+    line = Tracking(patient, CATALOGUE, "ann").published(session, registry.verified, GATE)
+    assert line.startswith(f"warning: MLflow at {stand_in.uri} lacks {ALL}: it does not answer in time. ")
+    assert line.endswith("Later: `bakeoff publish --to-mlflow v1`")
+    eventually(lambda: stand_in.asked == [("GET", "/api/2.0/mlflow/experiments/get-by-name")])
+
+
+@pytest.mark.parametrize(("training_s", "waits_s"), [(0, 2), (1.2, 0.8), (3, 0.5), (3600, 0.5)])
+def test_the_first_answer_may_take_the_training_and_no_more_than_a_sixth_of_one_of_three_seconds(training_s, waits_s):
+    assert first_answer_s(training_s) == pytest.approx(waits_s)
+
+
+def test_each_call_has_its_limits_and_is_made_once(stand_in, registry, session, monkeypatch):
+    limits = {}
+    send = requests.Session.request
+
+    def limited(self, method, url, *, timeout, **more):
+        assert limits.setdefault(url, timeout) is timeout
+        return send(self, method, url, timeout=timeout, **more)
+
+    monkeypatch.setattr(requests.Session, "request", limited)
+    server = MlflowServer(MlflowSettings(uri=stand_in.uri, experiment="flowers", model="iris"))
+    Tracking(server, CATALOGUE, "ann").published(session, registry.verified, GATE)
+    assert len(limits) == len(stand_in.asked) == 14
+    files = {url: answer_s for url, (_, answer_s) in limits.items() if "mlflow-artifacts" in url}
+    assert all(15 <= answer_s < 16 for answer_s in files.values())
+    first = {url: limits[url] for url in limits if url.endswith("experiments/get-by-name")}
+    assert list(first.values()) == [(3.0, 65.0)]
+    assert {limit for url, limit in limits.items() if url not in files | first} == {(3.0, 5.0)}
+
+
+def test_what_the_server_lacks_is_logged_later(stand_in, logged, server_of, session, registry):
+    stand_in.faults["manifest.json"] = 503
+    assert "Later: `bakeoff publish --to-mlflow v1`" in logged()
+    stand_in.faults.clear()
+    again = Tracking(server_of(), CATALOGUE, "ann").again
+    assert again(session.versions, registry.verified) == f"MLflow at {stand_in.uri} has v1"
+    assert stand_in.aliases.pop(("iris", "champion")) == "1"
+    assert again(session.versions, registry.verified) == f"MLflow at {stand_in.uri} has v1 already"
+    assert (stand_in.aliases, len(stand_in.versions)) == ({("iris", "champion"): "1"}, 1)
+
+
+def test_what_is_logged_later_fails_if_it_cannot_be(stand_in, server_of, session, registry):
+    stand_in.faults["runs/create"] = 403
+    with pytest.raises(MlflowFailure, match=r"lacks the run, .* of v1: it answers with status 403"):
+        Tracking(server_of(), CATALOGUE, "ann").again(session.versions, registry.verified)
 
 
 def test_files_that_the_server_does_not_take_are_said(stand_in, logged):
