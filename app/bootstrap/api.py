@@ -23,7 +23,7 @@ from app.services.serving.load_shedding import LoadShedding
 from app.services.serving.reload import Reload
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog
-from app.store.deployment import DeploymentKey
+from app.store.deployment import DeploymentKey, StoredVersions
 from app.store.engine import Database
 from app.store.keys import load_or_create
 from app.web.response import Environ
@@ -40,7 +40,8 @@ def build_api(settings: Settings) -> Api:
     key = DeploymentKey(database, keys.fingerprint)
     with contextlib.suppress(StoreUnavailable):  # the workers ask again
         key.require()
-    shared = Shared(settings, keys, ModelRegistry(storage_of(settings), keys.registry), database, key)
+    registry = ModelRegistry(storage_of(settings), keys.registry, StoredVersions(database))
+    shared = Shared(settings, keys, registry, database, key)
     generation = generation_now(settings, database)  # before loading: a reload in between is then noticed
     loaded_models = load_models(shared.registry)
     _log_loaded(loaded_models)

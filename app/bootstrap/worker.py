@@ -136,6 +136,7 @@ class Worker:
         self._pace = Pace()
         self._reads = MonitorReads(database, now_us)
         self._drift = Drift(live, DriftTable(database), now_us, shared.registry.reference_history)
+        self._complaint = partial(store_complaint, database, shared.key)
         self._condition = partial(host_condition, shared.settings, database, shared.key)
         state: CachedSnapshot[StateSnapshot] = CachedSnapshot(time.monotonic, _STATE_TTL_S)
         self._metrics = Metrics(partial(state.get, self._state), shared_directory())
@@ -178,9 +179,7 @@ class Worker:
             ),
             decisions=Decisions(DecisionTable(database), self._dependencies()),
             drift=self._drift,
-            health=Health(
-                live, partial(store_complaint, database, shared.key), __version__, monitor_age_s=age_s, monitor_lag=lag
-            ),
+            health=Health(live, self._complaint, __version__, monitor_age_s=age_s, monitor_lag=lag),
             catalogue=ModelQueries(live, shared.registry),
             history=History(
                 PredictionHistory(database),
@@ -243,8 +242,12 @@ class Worker:
                 # In every tick, not only after a change: a crash may have left the aliases half moved (ADR 11).
                 self._keeper.keep(self._live.configuration)
                 due = self._registry_is_shared and ticks % _TICKS_OF_REGISTRY == 0
-                if due and is_behind(self._live, self._registry):
+                if (due and is_behind(self._live, self._registry)) or self._can_be_recorded():
                     self._reload.again()
+
+    def _can_be_recorded(self) -> bool:
+        """Whether the versions were loaded without the store, which can be asked now."""
+        return self._live.loaded_models.unrecorded and self._complaint() is None
 
     def _declare(self) -> bool:
         """Declare the metric series of the loaded versions; whether they have changed since the last call."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -112,14 +112,19 @@ def registry_of(settings: Settings) -> Iterator[ModelRegistry]:
     leave printing outside of it.
     """
     # Not at the top: most commands only call the API, and the registry takes as long to import as they take to start.
+    from app.cli.decide import user_name
     from app.inference.registry import ModelRegistry
     from app.inference.storage import storage_of
+    from app.store.deployment import StoredVersions
+    from app.store.engine import Database
 
     try:
         keys = load_or_create(settings.data_dir, settings.deployment_key_file)
-        registry = ModelRegistry(storage_of(settings), keys.registry)
-        registry.storage.fetch()
-        yield registry
+        with closing(Database(settings.store_url)) as database:
+            rows = StoredVersions(database, user_name())
+            registry = ModelRegistry(storage_of(settings), keys.registry, rows)
+            registry.storage.fetch()
+            yield registry
     except OSError as error:
         place = error.filename or settings.registry
         raise SettingError("MODEL_DIR", f"{place}: {error.strerror or error}") from error

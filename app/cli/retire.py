@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from app.inference.retirement import Retirement
 
 _CHAMPION_AT_START = "it is the champion: serve it, and promote another version first (bakeoff decide promote VERSION)"
+_NOT_DECIDED = "it says which versions are in use and which are retired, so try again when it works"
+_IN_STORE = "The store has it, and every API follows at its next reload"
 _RELOAD = "The running API follows at its next reload: POST /models/reload."
 
 
@@ -72,7 +74,8 @@ def _retired(args: argparse.Namespace, settings: Settings, registry: ModelRegist
     from app.inference.retirement import RetiredTable, TableChange
 
     audit, done, unchanged = _Audit.of(args, RETIRE), TableChange((), ()), dict[str, str]()
-    # The registry is read before the transaction, during which no host can write to the store: S3 may answer slowly.
+    # The registry is read before the transaction and written after it: during it no host can write to the store, and
+    # S3 may answer slowly.
     with registry.storage.writing():
         table, champion = RetiredTable(registry), registry.aliases().get(CHAMPION)
 
@@ -83,15 +86,15 @@ def _retired(args: argparse.Namespace, settings: Settings, registry: ModelRegist
             def choose(retired: Mapping[str, Retirement]) -> Sequence[str]:
                 wanted = _wanted(args, table.served(retired), needed)
                 already = [name for name in wanted if name in retired and not retired[name].candidate]
-                unchanged.clear()
                 unchanged.update((name, needed[name]) for name in wanted if name in needed)
                 unchanged.update((name, "it is retired already") for name in already)
                 return [name for name in wanted if name not in unchanged]
 
-            done = table.retire(choose, audit.actor, args.note, iso_utc(audit.at_us))
+            done = table.retire(choose)
             return done.changed
 
-        audit.carry_out(settings, act)
+        with _registry_errors(settings, decided=audit.carry_out(settings, act)):
+            table.write(retired=done.changed, by=audit.actor, note=args.note, at=iso_utc(audit.at_us))
         # Only then: a crash in between leaves an alias of a version that is not loaded, which nothing needs.
         _free_aliases(registry, done.changed)
     return {"retired": done.changed, "unchanged": unchanged, "served": done.served, "next": _RELOAD}
@@ -117,7 +120,8 @@ def _restored(args: argparse.Namespace, settings: Settings, registry: ModelRegis
             done = table.restore(args.versions)
             return done.changed
 
-        audit.carry_out(settings, act)
+        with _registry_errors(settings, decided=audit.carry_out(settings, act)):
+            table.write(restored=args.versions, by=audit.actor, note=args.note, at=iso_utc(audit.at_us))
     unchanged = {name: "it is not retired" for name in args.versions if name not in done.changed}
     return {"restored": done.changed, "unchanged": unchanged, "served": done.served, "next": _RELOAD}
 
@@ -144,53 +148,41 @@ class _Audit(NamedTuple):
 
         return cls(args.actor or user_name(), now_us(), args.note, action)
 
-    def carry_out(self, settings: Settings, act: Callable[[Configuration | None], Sequence[str]]) -> None:
-        """Call `act`, which changes the registry's table and returns the versions, and write its entries.
+    def carry_out(self, settings: Settings, act: Callable[[Configuration | None], Sequence[str]]) -> bool:
+        """Call `act`, which returns the versions that change, and write their entries; whether there is a store.
 
-        It is called with the configuration in force, under the store's write lock. Where nothing was ever served there
-        is no store: then it is called with None, and nothing is audited. Raises `StoreUnavailable`, and `Unavailable`
-        where the registry cannot be changed.
+        It is called with the configuration in force, under the store's write lock. The entries decide: a table that
+        could not be written after them is older, and the newer of the two counts. Where nothing was ever served there
+        is no store: then `act` is called with None, and nothing is audited. Raises `StoreUnavailable`.
         """
         from app.store.configurations import DecisionTable
         from app.store.engine import Database, kind_of
 
-        changed = list[str]()
-
         def noted(configuration: Configuration | None) -> list[AuditNote]:
-            # The table is changed before its entries are committed. A crash in between leaves a change that is not in
-            # the audit log (the table says who retired a version, and when), and never an entry of what was not done.
-            with _registry_errors(settings):
-                changed.extend(act(configuration))
+            changed = act(configuration)
             return [AuditNote(actor=self.actor, action=self.action, version=name, note=self.note) for name in changed]
 
         file = kind_of(settings.store_url).file
         if file is not None and not file.exists():
             noted(None)
-            return
+            return False
         # In one transaction: a version that is promoted at the same moment is either refused here, or unknown there.
         with closing(Database(settings.store_url)) as database:
             try:
                 DecisionTable(database).record(noted, self.at_us)
             except StoreUnavailable as error:
-                raise StoreUnavailable(f"{error.message}; {self._undone(changed)}") from error
-
-    def _undone(self, changed: Sequence[str]) -> str:
-        if not changed:
-            return "it says which versions are in use and keeps the audit log, so try again when it works"
-        verb = "retired" if self.action == RETIRE else "restored"
-        return f"{verb} all the same: {', '.join(changed)}; the audit log may have no entry of it"
+                raise StoreUnavailable(f"{error.message}; {_NOT_DECIDED}") from error
+        return True
 
 
 @contextmanager
-def _registry_errors(settings: Settings) -> Iterator[None]:
-    # Otherwise the store's transaction, in which this happens, would take it for a failure of its own.
+def _registry_errors(settings: Settings, *, decided: bool) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise Unavailable(
             f"the model registry at {error.filename or settings.registry} could not be changed: "
-            f"{error.strerror or error}. The audit log has no entry. If only an answer was lost, the change is "
-            "made all the same: see `bakeoff models`, then try again"
+            f"{error.strerror or error}. {_IN_STORE if decided else 'Nothing was changed'}; try again when it works"
         ) from error
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from app.domain.manifest import MANIFEST_FORMAT, WITHOUT_PICKLE_FORMAT, FileSum, Manifest
 from app.errors import ArtefactRefused
+from app.services.ports import VersionRecord
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
@@ -38,6 +39,7 @@ class _Claims(msgspec.Struct):
 
     format: int
     ordinal: int
+    created_at: str = ""
 
 
 _CLAIMS = msgspec.json.Decoder(_Claims)
@@ -105,6 +107,19 @@ def read_manifest(folder: Path, key: bytes, version: str | None) -> Manifest:
         return _manifest(folder, descriptor, key, version)
 
 
+def read_record(folder: Path, key: bytes, version: str) -> VersionRecord:
+    """What the store keeps of the version in `folder`. Raises as `read_manifest` does."""
+    with opened(folder) as descriptor:
+        manifest = _manifest(folder, descriptor, key, version)
+        found = signed_manifest(folder, descriptor, key)
+    return VersionRecord(
+        version=version,
+        ordinal=manifest.ordinal,
+        manifest=file_sum(found).sha256,
+        created_at=manifest.created_at,
+    )
+
+
 def read_artefact(folder: Path, key: bytes, version: str | None) -> Artefact:
     """The verified manifest and files in `folder`; each file is read once. Raises as `read_manifest` does.
 
@@ -118,9 +133,20 @@ def read_artefact(folder: Path, key: bytes, version: str | None) -> Artefact:
 
 def claimed_ordinal(folder: Path) -> int | None:
     """The ordinal in the manifest in `folder`, unverified: fit for sorting and nothing else. None if unreadable."""
+    claims = _claims(folder)
+    return None if claims is None else claims.ordinal
+
+
+def claimed_date(folder: Path) -> str:
+    """When the version in `folder` was published (UTC), unverified. Empty if unreadable."""
+    claims = _claims(folder)
+    return "" if claims is None else claims.created_at
+
+
+def _claims(folder: Path) -> _Claims | None:
     try:
         with opened(folder) as descriptor:
-            return _CLAIMS.decode(_content(folder, descriptor, MANIFEST, _LARGEST_MANIFEST)).ordinal
+            return _CLAIMS.decode(_content(folder, descriptor, MANIFEST, _LARGEST_MANIFEST))
     except (ArtefactRefused, msgspec.DecodeError):
         return None
 

@@ -6,8 +6,11 @@ the runtime that serves in its place.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import logging
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,7 +22,7 @@ from app.domain.manifest import Manifest
 from app.domain.prediction import Outputs
 from app.domain.rows import RowParser
 from app.domain.typical_row import typical_row
-from app.errors import ArtefactRefused, Unavailable, UnknownVersion
+from app.errors import ArtefactRefused, StoreUnavailable, Unavailable, UnknownVersion
 from app.inference.artefact import Artefact
 from app.inference.builder import onnx_runtime, sklearn_runtime
 from app.inference.classes import renumbered
@@ -27,7 +30,14 @@ from app.inference.model_files import MissingLibrary, is_graph_file, require_lib
 from app.inference.registry import ModelRegistry
 from app.inference.retirement import retired_models
 from app.inference.storage import ALIASES
-from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion, Runtime
+from app.services.ports import (
+    LoadedModels,
+    LoadedVersion,
+    RefusedVersion,
+    RetirementRecord,
+    Runtime,
+    VersionRecord,
+)
 
 _log = logging.getLogger(__name__)
 CHAMPION = "champion"
@@ -79,9 +89,16 @@ def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> 
     loaded = before.versions if before is not None else {}
     versions: dict[str, LoadedVersion] = {}
     refused = _of_fetching(registry, before)
-    retired = retired_models(registry, before, refused)
+    recorded = _recorded(registry)
+    retired = retired_models(registry, before, refused, None if recorded is None else recorded.retirements)
     for name in registry.names():
         if name in retired:
+            continue
+        meant = None if recorded is None else recorded.others.get(name)
+        if meant is not None:
+            refused.append(RefusedVersion(name=name, reason=_other_than(name, meant), elsewhere=True))
+            if name in loaded and _is_of(loaded[name], meant):
+                versions[name] = loaded[name]
             continue
         try:
             version = load_version(registry, name, loaded.get(name))
@@ -102,7 +119,43 @@ def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> 
         refused.append(RefusedVersion(name=ALIASES, reason=error.message))
     in_order = dict(sorted(versions.items(), key=lambda item: item[1].ordinal))
     models = _loaded_models(in_order, aliases, tuple(refused))
-    return msgspec.structs.replace(models, retired=retired)
+    return msgspec.structs.replace(models, retired=retired, unrecorded=recorded is None)
+
+
+class _Recorded(NamedTuple):
+    """What the store says: the versions that are meant instead of those of the registry here, and which are retired."""
+
+    others: Mapping[str, VersionRecord]
+    retirements: Mapping[str, RetirementRecord]
+
+
+def _recorded(registry: ModelRegistry) -> _Recorded | None:
+    """None where the store cannot be asked. New versions are recorded."""
+    if registry.rows is None:
+        return _Recorded({}, {})
+    found = []
+    for name in registry.names():
+        with contextlib.suppress(ArtefactRefused, UnknownVersion):
+            found.append(registry.record(name))
+    try:
+        return _Recorded(registry.rows.compare(found), registry.rows.retirements())
+    except StoreUnavailable:  # logged by those who ask for the configuration
+        return None
+
+
+def _other_than(name: str, meant: VersionRecord) -> str:
+    what = f"{name}, that of {meant.host}" if meant.version == name else f"{meant.version}, with this one's number"
+    return (
+        f"the deployment has another {what}, of {meant.created_at} (manifest {meant.manifest[:8]}…): answers of both "
+        "would count as those of one. Put that one's folder into this host's model registry instead; or keep this one "
+        "as a new version: move its folder out of the registry and `bakeoff publish FOLDER`. Then POST /models/reload"
+    )
+
+
+def _is_of(version: LoadedVersion, record: VersionRecord) -> bool:
+    """Whether the version that is loaded is the one that is meant, whatever its folder has become since."""
+    loaded = (version.name, version.ordinal, version.manifest.get("created_at"))
+    return loaded == (record.version, record.ordinal, record.created_at)
 
 
 def _of_fetching(registry: ModelRegistry, before: LoadedModels | None) -> list[RefusedVersion]:

@@ -5,6 +5,7 @@ The runtime is chosen here: ONNX if its answers equal the estimator's on the tra
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from app.domain.cases import case_facts
 from app.domain.contract import FeatureContract
 from app.domain.manifest import MANIFEST_FORMAT, REFERENCE_FILE, WITHOUT_PICKLE_FORMAT, Manifest, Source
 from app.domain.prediction import Outputs
-from app.errors import AlreadyPublished, DataRefused
+from app.errors import AlreadyPublished, ArtefactRefused, DataRefused, UnknownVersion
 from app.inference.artefact import file_sum
 from app.inference.estimators import answers_scores
 from app.inference.export.choice import ChosenRuntime, by_sklearn, choose, only_by_sklearn
@@ -111,9 +112,10 @@ def publish(
 
 def require_new(registry: ModelRegistry, sha256: str) -> None:
     """Raise `AlreadyPublished` if a version has a model file with this SHA-256 (hex), also a retired one."""
-    known = registry.holding(sha256)
-    if known is not None:
-        raise AlreadyPublished(known)
+    for name in registry.names():
+        with contextlib.suppress(ArtefactRefused, UnknownVersion):
+            if registry.manifest(name).model_sha256 == sha256:
+                raise AlreadyPublished(name)
 
 
 def library_versions() -> dict[str, str]:

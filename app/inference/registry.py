@@ -6,6 +6,7 @@ A version appears as a whole, so readers need no lock and never see half of it: 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -20,8 +21,16 @@ from app.domain.classes import permutation
 from app.domain.contract import VERSION_NAME
 from app.domain.manifest import REFERENCE_FILE, REFERENCES, Manifest, ReferenceHistory, ReferenceManifest
 from app.domain.timestamps import iso_utc
-from app.errors import ArtefactRefused, InvalidRequest, RegistryConflict, UnknownVersion
-from app.inference.artefact import Artefact, claimed_ordinal, encoded, file_sum, read_artefact, read_manifest
+from app.errors import ArtefactRefused, InvalidRequest, RegistryConflict, StoreUnavailable, UnknownVersion
+from app.inference.artefact import (
+    Artefact,
+    claimed_ordinal,
+    encoded,
+    file_sum,
+    read_artefact,
+    read_manifest,
+    read_record,
+)
 from app.inference.references import (
     LEAD_US,
     LaterReferences,
@@ -31,8 +40,19 @@ from app.inference.references import (
     read_references,
     reference_folders,
 )
-from app.inference.storage import ALIASES, LAST_ORDINAL, FolderStorage, Storage
+from app.inference.storage import (
+    ALIASES,
+    LAST_ORDINAL,
+    FolderStorage,
+    Storage,
+    decoded_aliases,
+    encoded_aliases,
+    number_in,
+    readable_aliases,
+)
+from app.services.ports import VersionRecord, VersionRows
 
+_LOG = logging.getLogger(__name__)
 _LARGEST_ORDINAL = 0xFFFF  # prediction ids have two bytes for it
 _Read = TypeVar("_Read")
 _NUMBERED = re.compile(r"v([1-9][0-9]{0,17})")
@@ -41,12 +61,14 @@ _NUMBERED = re.compile(r"v([1-9][0-9]{0,17})")
 class ModelRegistry:
     """The versions in `storage` (MODEL_DIR), or in a folder, signed with `key`.
 
-    Reading needs no lock and no write permission. `root` is where the files can be read.
+    Reading needs no lock and no write permission. `root` is where the files can be read. `rows` are what the store says
+    of versions, where there is one.
     """
 
-    def __init__(self, storage: Storage | Path, key: bytes) -> None:
+    def __init__(self, storage: Storage | Path, key: bytes, rows: VersionRows | None = None) -> None:
         self.storage = FolderStorage(storage) if isinstance(storage, Path) else storage
         self.root = self.storage.folder
+        self.rows = rows
         self._key = key
 
     def names(self) -> tuple[str, ...]:
@@ -61,6 +83,10 @@ class ModelRegistry:
     def manifest(self, version: str) -> Manifest:
         """The manifest, its signature checked. Raises `UnknownVersion` and `ArtefactRefused`."""
         return self.repaired(version, lambda: read_manifest(self._folder(version), self._key, version))
+
+    def record(self, version: str) -> VersionRecord:
+        """What the store keeps of the version. Raises as `manifest` does."""
+        return self.repaired(version, lambda: read_record(self._folder(version), self._key, version))
 
     def classes(self, manifest: Manifest) -> tuple[str, ...]:
         """The version's classes as answers, log and outcomes name and number them.
@@ -133,15 +159,13 @@ class ModelRegistry:
                         raise RegistryConflict(f"nothing was published: {error.strerror}", field="version") from error
                     claimed.append(final.version)
                 else:
-                    return read_manifest(self.root / final.version, self._key, final.version)
-
-    def holding(self, sha256: str) -> str | None:
-        """The oldest version whose model file has this SHA-256 (hex); None if there is none."""
-        for name in self.names():
-            with contextlib.suppress(ArtefactRefused, UnknownVersion):
-                if self.manifest(name).model_sha256 == sha256:
-                    return name
-        return None
+                    break
+        if self.rows is not None:
+            try:
+                self.rows.publish(self.record(final.version))
+            except StoreUnavailable as error:  # models can be published where no store is
+                _LOG.warning("%s is published, and the store has no row of it: %s", final.version, error.message)
+        return read_manifest(self.root / final.version, self._key, final.version)
 
     def references(self, version: str) -> LaterReferences:
         """The drift references that the version got after its publication. Raises as `manifest` does."""
@@ -202,7 +226,7 @@ class ModelRegistry:
     def _aliases(self) -> dict[str, str]:
         path = self.root / ALIASES
         try:
-            return _table(path.read_bytes())
+            return decoded_aliases(path.read_bytes())
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError) as error:
@@ -214,13 +238,15 @@ class ModelRegistry:
             raise InvalidRequest(f"{alias!r} is not an alias: use lower-case letters, digits and _", field="alias")
         self.manifest(version)
         with self.storage.writing():
-            self.storage.swap(ALIASES, lambda data: _encoded({**_readable(data), alias: version}))
+            self.storage.swap(ALIASES, lambda data: encoded_aliases({**readable_aliases(data), alias: version}))
 
     def unpoint(self, versions: Collection[str]) -> None:
         """Remove the aliases that point at the versions. Only within `storage.writing`. Raises `OSError`."""
 
         def without(data: bytes | None) -> bytes:
-            return _encoded({alias: name for alias, name in _readable(data).items() if name not in versions})
+            return encoded_aliases(
+                {alias: name for alias, name in readable_aliases(data).items() if name not in versions}
+            )
 
         if not set(versions).isdisjoint(self.aliases().values()):
             self.storage.swap(ALIASES, without)
@@ -248,7 +274,7 @@ class ModelRegistry:
 
         def following(data: bytes | None) -> bytes:
             nonlocal taken
-            taken = max(_number(data), signed) + 1
+            taken = max(number_in(data), signed) + 1
             if taken > _LARGEST_ORDINAL:
                 raise RegistryConflict(
                     f"the model registry is full: prediction ids have room for {_LARGEST_ORDINAL} versions; "
@@ -272,24 +298,3 @@ class ModelRegistry:
                 if older.ordinal < ordinal and permutation(classes, older.contract.classes) is not None:
                     return older.numbered_classes or older.contract.classes
         return classes
-
-
-def _number(data: bytes | None) -> int:
-    try:
-        return int(data or b"")
-    except ValueError:
-        return 0
-
-
-def _table(data: bytes) -> dict[str, str]:
-    return msgspec.json.decode(data, type=dict[str, str])
-
-
-def _encoded(table: dict[str, str]) -> bytes:
-    return msgspec.json.encode(table, order="sorted")
-
-
-def _readable(data: bytes | None) -> dict[str, str]:
-    with contextlib.suppress(msgspec.DecodeError):  # an unreadable table holds nothing to keep
-        return _table(data or b"{}")
-    return {}

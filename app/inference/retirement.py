@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from app.domain.contract import FeatureContract
 from app.domain.manifest import Manifest
-from app.errors import ArtefactRefused, RegistryConflict, UnknownVersion
-from app.inference.artefact import claimed_ordinal
+from app.errors import ArtefactRefused, RegistryConflict, StoreUnavailable, UnknownVersion
+from app.inference.artefact import claimed_date, claimed_ordinal
 from app.inference.registry import ModelRegistry
 from app.inference.storage import RETIRED
-from app.services.ports import LoadedModels, RefusedVersion, RetiredVersion
+from app.services.ports import LoadedModels, RefusedVersion, RetiredVersion, RetirementRecord
 
 _CHAMPION = "champion"
+_SECONDS = len("2026-11-20T12:00:00")  # a manifest says no more
 
 
 class Retirement(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,49 +42,74 @@ class Retirement(msgspec.Struct, frozen=True, kw_only=True):
 _TABLE = msgspec.json.Decoder(dict[str, Retirement])
 
 
-def retired_versions(registry: ModelRegistry) -> dict[str, Retirement]:
+def retired_versions(
+    registry: ModelRegistry, decided: Mapping[str, RetirementRecord] | None = None
+) -> dict[str, Retirement]:
     """The versions that are not to be loaded, by name. Raises `ArtefactRefused` if their table cannot be read.
 
-    A version that became champion after it was retired is none of them.
+    `decided` is what the store says, which is asked without it. A version that became champion after it was retired is
+    none of them.
     """
     registry.storage.refresh()
     table = registry.repaired(RETIRED, lambda: _read(registry))
-    return _counting(registry, table)
-
-
-def _counting(registry: ModelRegistry, table: Mapping[str, Retirement]) -> dict[str, Retirement]:
-    return _seen(registry).counting(table) if table else {}
+    return _seen(registry, decided).counting(table)
 
 
 class _Seen(NamedTuple):
-    """What was read of a registry: the names of its versions in order of publication, and which is the champion."""
+    """What was read of a registry: the names of its versions in order of publication, and which is the champion.
 
-    root: Path
+    `decided` is what the store said then.
+    """
+
+    registry: ModelRegistry
     names: tuple[str, ...]
     champion: str | None
+    decided: Mapping[str, RetirementRecord]
 
     def counting(self, table: Mapping[str, Retirement]) -> dict[str, Retirement]:
-        """The entries that count: of versions that are there, and are not the champion."""
-        return {
-            name: table[name]
-            for name in self.names
-            if name in table
-            and name != self.champion
-            and table[name].ordinal in (None, claimed_ordinal(self.root / name))
-        }
+        """The entries that count: of versions that are there, and are not the champion.
+
+        Of table and store, the newer entry counts: each may have been restored from a backup, and a crash may have
+        left the table behind.
+        """
+        found = {name: self._entry(name, table.get(name), self.decided.get(name)) for name in self.names}
+        return {name: entry for name, entry in found.items() if entry is not None}
+
+    def _entry(self, name: str, entry: Retirement | None, decided: RetirementRecord | None) -> Retirement | None:
+        folder = self.registry.root / name
+        if entry is not None and (name == self.champion or entry.ordinal not in (None, claimed_ordinal(folder))):
+            entry = None
+        if decided is None or (entry is not None and entry.at > decided.at):
+            return entry
+        if not decided.retired:
+            return None
+        # A version of that name that was published later is not the one that was retired.
+        if entry is not None or decided.used or claimed_date(folder)[:_SECONDS] > decided.at[:_SECONDS]:
+            return entry
+        return Retirement(ordinal=claimed_ordinal(folder), at=decided.at, by=decided.by, note=decided.note)
+
+    def again(self) -> _Seen:
+        """The same, with what the store says now."""
+        return self._replace(decided=_decided(self.registry))
 
     def kept(self, table: Mapping[str, Retirement]) -> dict[str, Retirement]:
         """The entries that count, and those of versions that are not there: one may be a candidate that another process
         is publishing."""
-        counting = self.counting(table)
-        return {name: each for name, each in table.items() if name in counting or name not in self.names}
+        return {name: each for name, each in table.items() if name not in self.names} | self.counting(table)
 
 
-def _seen(registry: ModelRegistry) -> _Seen:
+def _seen(registry: ModelRegistry, decided: Mapping[str, RetirementRecord] | None = None) -> _Seen:
     champion = None
     with contextlib.suppress(ArtefactRefused):
         champion = registry.aliases().get(_CHAMPION)
-    return _Seen(registry.root, registry.names(), champion)
+    return _Seen(registry, registry.names(), champion, _decided(registry) if decided is None else decided)
+
+
+def _decided(registry: ModelRegistry) -> Mapping[str, RetirementRecord]:
+    if registry.rows is not None:
+        with contextlib.suppress(StoreUnavailable):
+            return registry.rows.retirements()
+    return {}
 
 
 def served_names(registry: ModelRegistry) -> tuple[str, ...]:
@@ -129,18 +154,22 @@ def as_candidate(registry: ModelRegistry, by: str, at: str) -> Callable[[Manifes
 
 
 def retired_models(
-    registry: ModelRegistry, before: LoadedModels | None, refused: list[RefusedVersion]
+    registry: ModelRegistry,
+    before: LoadedModels | None,
+    refused: list[RefusedVersion],
+    decided: Mapping[str, RetirementRecord] | None,
 ) -> dict[str, RetiredVersion]:
     """The retired versions as loaded models have them; those of `before` if their table cannot be read.
 
-    Then the reason is added to `refused`.
+    Then the reason is added to `refused`. `decided` is what the store says; None if it cannot be asked.
     """
     try:
-        names = retired_versions(registry)
+        names = retired_versions(registry, decided or {})
     except ArtefactRefused as error:
         refused.append(RefusedVersion(name=RETIRED, reason=error.message))
         return {} if before is None else dict(before.retired)
-    return {name: _described(registry, name, each.candidate) for name, each in names.items()}
+    known = {} if before is None or decided is not None else before.retired
+    return {**known, **{name: _described(registry, name, each.candidate) for name, each in names.items()}}
 
 
 def _described(registry: ModelRegistry, name: str, candidate: bool) -> RetiredVersion:
@@ -161,8 +190,10 @@ class TableChange(NamedTuple):
 
 
 class RetiredTable:
-    """Changes of the table. The registry is read when this is made, and a change is one `swap` of its storage, so that
-    a lock that others wait for can be taken in between.
+    """Changes of what is retired: first what a change would do, by table and store, then its entry in the table.
+
+    In between the store gets its row, under a lock of all writers. So what a change would do is told by what was read
+    of the registry before.
 
     Only within `storage.writing`. Every call raises `OSError`, and `ArtefactRefused` for a table that cannot be read.
     """
@@ -170,53 +201,51 @@ class RetiredTable:
     def __init__(self, registry: ModelRegistry) -> None:
         registry.storage.fetch()
         self._registry = registry
+        self._table = registry.repaired(RETIRED, lambda: _read(registry))
         self._seen = _seen(registry)
 
     def served(self, retired: Collection[str]) -> tuple[str, ...]:
         """The versions that are not `retired`, in order of publication."""
         return tuple(name for name in self._seen.names if name not in retired)
 
-    def retire(
-        self, choose: Callable[[Mapping[str, Retirement]], Collection[str]], by: str, note: str | None, at: str
-    ) -> TableChange:
-        """Retire what `choose` returns for the entries that count, all or none. `at` is the time in UTC.
+    def retire(self, choose: Callable[[Mapping[str, Retirement]], Collection[str]]) -> TableChange:
+        """What retiring the versions that `choose` returns for the entries that count would change, all or none.
 
-        Durable on return. A version that is retired already stays as it is. Calls `choose` again if another host has
-        written meanwhile. Raises `UnknownVersion`, and `RegistryConflict` if the champion is among them or no version
-        would be left.
+        A version that is retired already stays as it is. Raises `UnknownVersion`, and `RegistryConflict` if the
+        champion is among them or no version would be left.
         """
-        done = TableChange((), ())
-
-        def entered(data: bytes | None) -> bytes:
-            nonlocal done
-            table = _decoded(self._registry, data)
-            retired, kept = self._seen.counting(table), self._seen.kept(table)
-            wanted = choose(retired)
-            self._require_retirable(wanted, retired)
-            new = tuple(name for name in wanted if name not in retired or retired[name].candidate)
-            for name in new:
-                kept[name] = Retirement(ordinal=claimed_ordinal(self._seen.root / name), at=at, by=by, note=note)
-            done = TableChange(new, self.served({*retired, *new}))
-            return _encoded(kept)
-
-        self._registry.storage.swap(RETIRED, entered)
-        return done
+        retired = self._counting()
+        wanted = choose(retired)
+        self._require_retirable(wanted, retired)
+        new = tuple(name for name in wanted if name not in retired or retired[name].candidate)
+        return TableChange(new, self.served({*retired, *new}))
 
     def restore(self, versions: Collection[str]) -> TableChange:
-        """Take the versions back into service, all or none. Durable on return. Raises `UnknownVersion`."""
+        """What taking the versions back into service would change, all or none. Raises `UnknownVersion`."""
         self._require_known(versions)
-        done = TableChange((), ())
+        retired = self._counting()
+        back = tuple(name for name in dict.fromkeys(versions) if name in retired)
+        return TableChange(back, self.served(retired.keys() - set(back)))
 
-        def left(data: bytes | None) -> bytes:
-            nonlocal done
-            table = _decoded(self._registry, data)
-            retired = self._seen.counting(table)
-            back = tuple(name for name in dict.fromkeys(versions) if name in retired)
-            done = TableChange(back, self.served(retired.keys() - set(back)))
-            return _encoded({name: each for name, each in self._seen.kept(table).items() if name not in versions})
+    def write(
+        self, retired: Collection[str] = (), restored: Collection[str] = (), *, by: str, note: str | None, at: str
+    ) -> None:
+        """Enter a change, made at `at` (UTC), and what the store says otherwise than the table. Durable on return."""
+        entries = {
+            name: Retirement(ordinal=claimed_ordinal(self._registry.root / name), at=at, by=by, note=note)
+            for name in retired
+        }
+        seen = _seen(self._registry)
 
-        self._registry.storage.swap(RETIRED, left)
-        return done
+        def entered(data: bytes | None) -> bytes:
+            table = {**seen.kept(_decoded(self._registry, data)), **entries}
+            return _encoded({name: each for name, each in table.items() if name not in restored})
+
+        self._registry.storage.swap(RETIRED, entered)
+
+    def _counting(self) -> dict[str, Retirement]:
+        # The store again: its rows are what changes between hosts.
+        return self._seen.again().counting(self._table)
 
     def _require_retirable(self, versions: Collection[str], retired: Collection[str]) -> None:
         self._require_known(versions)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from app.domain.contract import VERSION_NAME
 from app.files import folder_lock, replace, sync_folder, write_new
@@ -143,11 +145,36 @@ def _version_files(root: Path) -> Iterator[Path]:
             yield from (path for path in sorted(folder.iterdir()) if path.is_file())
 
 
+def number_in(data: bytes | None) -> int:
+    """The number in the content of `LAST_ORDINAL`; 0 if there is none."""
+    try:
+        return int(data or b"")
+    except ValueError:
+        return 0
+
+
+def decoded_aliases(data: bytes) -> dict[str, str]:
+    """The version of each alias. Raises `msgspec.DecodeError`."""
+    return msgspec.json.decode(data, type=dict[str, str])
+
+
+def encoded_aliases(table: dict[str, str]) -> bytes:
+    """The content of `ALIASES`."""
+    return msgspec.json.encode(table, order="sorted")
+
+
+def readable_aliases(data: bytes | None) -> dict[str, str]:
+    """As `decoded_aliases`; none where it cannot be read."""
+    with suppress(msgspec.DecodeError):  # an unreadable table holds nothing to keep
+        return decoded_aliases(data or b"{}")
+    return {}
+
+
 def last_ordinal(root: Path) -> int:
     """The largest ordinal that the registry under `root` has assigned; 0 if there is no record of it."""
     try:
-        return int((root / LAST_ORDINAL).read_text())
-    except (OSError, ValueError):
+        return number_in((root / LAST_ORDINAL).read_bytes())
+    except OSError:
         return 0
 
 

@@ -47,10 +47,14 @@ class LoadedVersion(msgspec.Struct, frozen=True):
 
 
 class RefusedVersion(msgspec.Struct, frozen=True):
-    """A version in the model registry that may not be served, and why."""
+    """A version in the model registry that may not be served, and why.
+
+    `elsewhere`: other hosts have a version with this name, or with its ordinal, that may be served.
+    """
 
     name: str
     reason: str
+    elsewhere: bool = False
 
 
 class RetiredVersion(msgspec.Struct, frozen=True):
@@ -72,7 +76,8 @@ class LoadedModels(msgspec.Struct, frozen=True):
     `compatible` are the versions that can be asked the same requests, the only ones that routing and shadow use; with
     at least one version, the reference is among them. `excluded` has the reason for each other loaded version.
     `refused` are the versions that may not be served, `retired` those that are not to be. `removed` left the registry
-    before a reload that was asked for here, which takes them out of the split.
+    before a reload that was asked for here, which takes them out of the split. `unrecorded`: the store could not be
+    asked which versions these are, and which were retired.
     """
 
     versions: Mapping[str, LoadedVersion]
@@ -83,6 +88,7 @@ class LoadedModels(msgspec.Struct, frozen=True):
     excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
     retired: Mapping[str, RetiredVersion] = msgspec.field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    unrecorded: bool = False
 
     def led_by(self, reference: str | None) -> LoadedModels:
         """The same versions with another reference, which decides who can be asked the same requests."""
@@ -91,6 +97,49 @@ class LoadedModels(msgspec.Struct, frozen=True):
         union = union_of(reference, {name: version.contract for name, version in self.versions.items()})
         compatible = tuple(union.contracts)
         return msgspec.structs.replace(self, reference=reference, compatible=compatible, excluded=union.excluded)
+
+
+class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store keeps of a version: the SHA-256 (hex) of its manifest, which has the checksums of all its files.
+
+    `created_at` is the manifest's. `host` is where it was published, or first found; `actor` published it.
+    """
+
+    version: str
+    ordinal: int
+    manifest: str
+    created_at: str
+    host: str = ""
+    actor: str = ""
+
+
+class RetirementRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest entry of the audit log on whether a version is served: `retired`, or else restored, at a time in UTC.
+
+    `used`: the configuration in force needs the version.
+    """
+
+    retired: bool
+    at: str
+    by: str
+    note: str | None
+    used: bool
+
+
+class VersionRows(Protocol):
+    """What the store says of versions, for all hosts. Every call raises `StoreUnavailable`."""
+
+    def publish(self, published: VersionRecord) -> None:
+        """Record it, so that it is the one that its name and its ordinal mean. Durable on return."""
+        ...
+
+    def compare(self, found: Sequence[VersionRecord]) -> Mapping[str, VersionRecord]:
+        """Record what is new, and return, by the name of the one found, the versions that are meant instead of it."""
+        ...
+
+    def retirements(self) -> Mapping[str, RetirementRecord]:
+        """The newest entry by version."""
+        ...
 
 
 class Sink(Protocol):

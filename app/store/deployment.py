@@ -1,4 +1,4 @@
-"""What the processes of all hosts share in the store beside the log: which key the deployment has, and its reloads."""
+"""What the processes of all hosts share in the store beside the log: the deployment's key, versions and reloads."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+import msgspec
 from sqlalchemy import Connection, text
 
 from app.clock import now_us
+from app.domain.decision import RETIRE
+from app.domain.timestamps import iso_utc
 from app.errors import SettingError, StoreUnavailable
+from app.services.control.retirement import uses
+from app.services.ports import RetirementRecord, VersionRecord
+from app.store.configurations import latest_of
 from app.store.engine import Database
 from app.store.keys import FILE_NAME
 from app.store.kinds import DURABLE, PROBING, READING
@@ -101,6 +108,93 @@ def _newest(connection: Connection) -> str | None:
     return found
 
 
+class StoredVersions:
+    """`VersionRows` of the store. Making one touches nothing; a store that is not there yet has and gets no rows."""
+
+    def __init__(self, database: Database, actor: str = "", clock_us: Callable[[], int] = now_us) -> None:
+        self._database = database
+        self._actor = actor
+        self._clock_us = clock_us
+
+    def publish(self, published: VersionRecord) -> None:
+        """See `VersionRows`."""
+        if self._is_there():
+            with self._database.begin(DURABLE) as connection:
+                self._put(connection, published)
+
+    def compare(self, found: Sequence[VersionRecord]) -> Mapping[str, VersionRecord]:
+        """See `VersionRows`. With SQLite there is one host, whose folder alone says which version is meant."""
+        if not self._is_there():
+            return {}
+        with self._database.begin(READING) as connection:
+            meant = _meant(_rows(connection), found)
+        if self._unrecorded(found, meant):
+            # Under the lock of all writers: of two hosts that find a version at once, one is the first.
+            with self._database.begin(DURABLE) as connection:
+                meant = _meant(_rows(connection), found)
+                for each in self._unrecorded(found, meant):
+                    self._put(connection, each)
+                meant = _meant(_rows(connection), found)
+        return {name: other for name, other in meant.items() if other is not None}
+
+    def retirements(self) -> Mapping[str, RetirementRecord]:
+        """See `VersionRows`."""
+        if not self._is_there():
+            return {}
+        with self._database.begin(READING) as connection:
+            configuration = latest_of(connection)
+            rows = connection.execute(text(statements("decisions")["retirements"])).all()
+        used: Collection[str] = () if configuration is None else uses(configuration)
+        return {
+            row.version: RetirementRecord(
+                retired=row.action == RETIRE,
+                at=iso_utc(row.at_us),
+                by=row.actor,
+                note=row.note,
+                used=row.version in used,
+            )
+            for row in rows
+        }
+
+    def _is_there(self) -> bool:
+        file = self._database.kind.file
+        return file is None or file.exists()
+
+    def _unrecorded(
+        self, found: Sequence[VersionRecord], meant: Mapping[str, VersionRecord | None]
+    ) -> list[VersionRecord]:
+        one_host = self._database.kind.server is None
+        return [each for each in found if each.version not in meant or (one_host and meant[each.version] is not None)]
+
+    def _put(self, connection: Connection, version: VersionRecord) -> None:
+        own = {"host": socket.gethostname(), "actor": self._actor, "recorded_us": self._clock_us()}
+        connection.execute(text(statements("deployment")["put_version"]), msgspec.structs.asdict(version) | own)
+
+
+def _rows(connection: Connection) -> list[VersionRecord]:
+    """All records, the newest last."""
+    rows = connection.execute(text(statements("deployment")["versions"]))
+    return [VersionRecord(**row) for row in rows.mappings()]
+
+
+def _meant(rows: Iterable[VersionRecord], found: Sequence[VersionRecord]) -> dict[str, VersionRecord | None]:
+    """By the name of a version that was found, the one that its name and ordinal mean, or None if that is itself.
+
+    A version that nobody has recorded is not there.
+    """
+    newest: dict[str | int, tuple[int, VersionRecord]] = {}
+    for number, row in enumerate(rows):
+        newest[row.version] = newest[row.ordinal] = number, row
+    meant: dict[str, VersionRecord | None] = {}
+    for each in found:
+        known = [newest[key] for key in (each.version, each.ordinal) if key in newest]
+        if known:
+            _, row = max(known)
+            same = (row.version, row.manifest) == (each.version, each.manifest)
+            meant[each.version] = None if same else row
+    return meant
+
+
 class StoredGenerations:
     """Generations of loaded models, by rows that the workers of all hosts share; one object a worker. Thread-safe.
 
@@ -136,12 +230,12 @@ class StoredGenerations:
             connection.execute(text(_statement(connection, "put_generation")), {"generation": generation})
         return generation
 
-    def confirm(self, generation: str) -> None:
-        """Record that this process has loaded `generation`."""
+    def confirm(self, generation: str, versions: Collection[str] = ()) -> None:
+        """Record that this process has loaded `generation`, and which `versions`."""
         with self._lock:
             self._confirmed, self._seen_s = generation, float("-inf")
             if not self._left:
-                self._put(generation)
+                self._put(generation, versions)
 
     def behind(self, generation: str) -> int:
         """The number of live workers of all hosts whose last confirmed generation is another."""
@@ -150,6 +244,17 @@ class StoredGenerations:
             found: int = connection.execute(query, {"generation": generation}).scalar_one()
         return found
 
+    def lacking(self, generation: str) -> Mapping[str, Sequence[str]]:
+        """By host, the versions that a live worker of another host has loaded in `generation`, and one here has not."""
+        with self._database.begin(READING) as connection:
+            rows = connection.execute(text(_statement(connection, "loaded")), {"generation": generation}).all()
+        loaded = [(row.host, msgspec.json.decode(row.versions, type=set[str])) for row in rows]
+        anywhere = set[str]().union(*(versions for _, versions in loaded))
+        lacked: dict[str, set[str]] = defaultdict(set)
+        for host, versions in loaded:
+            lacked[host] |= anywhere - versions
+        return {host: sorted(versions) for host, versions in sorted(lacked.items()) if versions}
+
     def leave(self) -> None:
         """Remove this worker's row: it ends, and nobody has to wait for it. It is not written again."""
         with self._lock:
@@ -157,11 +262,15 @@ class StoredGenerations:
             with self._database.begin(PROBING) as connection:
                 connection.execute(text(_statement(connection, "drop_worker")), {"worker": self._worker})
 
-    def _put(self, generation: str) -> None:
+    def _put(self, generation: str, loaded: Collection[str] | None = None) -> None:
         row = {"worker": self._worker, "host": socket.gethostname(), "generation": generation}
         with self._database.begin(PROBING) as connection:  # what a power cut takes is written again
             connection.execute(text(_statement(connection, "put_worker")), row)
             connection.execute(text(_statement(connection, "drop_workers")))
+            if loaded is not None:
+                row = {"worker": self._worker, "versions": msgspec.json.encode(sorted(loaded)).decode()}
+                connection.execute(text(_statement(connection, "put_worker_versions")), row)
+                connection.execute(text(_statement(connection, "drop_worker_versions")))
         self._seen_s = self._clock()
 
 

@@ -9,7 +9,7 @@ import mmap
 import os
 import secrets
 import struct
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Collection, Mapping, MutableSequence, Sequence
 from pathlib import Path
 
 from app.files import LockFile, files_of, hold, is_free, is_held
@@ -45,7 +45,7 @@ class SharedGenerations:
         incoming.replace(self._folder / _WANTED)
         return generation
 
-    def confirm(self, generation: str) -> None:
+    def confirm(self, generation: str, _versions: Collection[str] = ()) -> None:
         """Record that this process has loaded `generation`."""
         if self._own is not None and not os.fstat(self._own.descriptor).st_nlink:
             os.close(self._own.descriptor)  # the file was removed, so nobody would read what is written to it
@@ -56,6 +56,10 @@ class SharedGenerations:
             return
         # In place, so that the lock stays. A reader of half of it takes this process to be behind, and asks again.
         os.pwrite(self._own.descriptor, generation.encode(), 0)
+
+    def lacking(self, _generation: str) -> Mapping[str, Sequence[str]]:
+        """Nothing: all workers read one registry."""
+        return {}
 
     def behind(self, generation: str) -> int:
         """The number of live processes whose last confirmed generation is another; files of dead ones are removed."""

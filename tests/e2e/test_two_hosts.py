@@ -13,7 +13,9 @@ import psycopg
 import pytest
 import requests
 
+from app.inference.registry import ModelRegistry
 from app.inference.s3 import S3Client
+from app.store.keys import load_or_create
 from tests.e2e.api_process import ROOT, ROW, ApiProcess, MonitorProcess, free_port
 from tests.unit.store.archive import conftest as archives
 from tests.waiting import eventually
@@ -62,10 +64,14 @@ class Relay:
 class Host:
     """An api and a monitor in `folder`."""
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder, api, monitor=None, **settings):
+        self.models, self.settings = folder / "models", {"MODEL_DIR": str(folder / "models"), **settings}
+        self.api, self.monitor = api, monitor
+
+    @classmethod
+    def started(cls, folder, **settings):
         folder.mkdir()
-        self.settings = settings
-        self.api, self.monitor = ApiProcess(folder, **settings), MonitorProcess(folder, **settings)
+        return cls(folder, ApiProcess(folder, **settings), MonitorProcess(folder, **settings), **settings)
 
     def kill(self):
         self.api.kill()
@@ -97,7 +103,8 @@ def hosts(shared, tmp_path, postgres_server):
     """Both hosts, ready; the second reaches the database by the relay `hosts[1].relay`."""
     relay = Relay(postgres_server.port)
     by_relay = shared["DATABASE_URL"].replace(f":{postgres_server.port}/", f":{relay.port}/")
-    first, second = Host(tmp_path / "a", **shared), Host(tmp_path / "b", **shared | {"DATABASE_URL": by_relay})
+    first = Host.started(tmp_path / "a", **shared)
+    second = Host.started(tmp_path / "b", **shared | {"DATABASE_URL": by_relay})
     second.relay = relay
     try:
         for host in (first, second):
@@ -165,6 +172,63 @@ def test_a_host_that_starts_without_the_bucket_says_so_until_it_is_back(shared, 
     Relay(int(s3_server.rpartition(":")[2]), port)
     eventually(lambda: api.get("/models").json()["refused"] == {})
     api.stop()
+
+
+@pytest.fixture
+def beginning(trained, tmp_path, postgres_url):
+    """Starts an api whose registry is a folder of its own, after `change` of it."""
+    own = {"DATABASE_URL": postgres_url, "WEB_CONCURRENCY": "1", "ADMIN_TOKEN": "token-of-the-tests"}
+    started = []
+
+    def begin(name, change=lambda models: None):
+        folder = shutil.copytree(trained, tmp_path / name)
+        change(folder / "models")
+        started.append(Host(folder, ApiProcess(folder, **own), **own))
+        return started[-1]
+
+    yield begin
+    for host in started:
+        host.api.stop()
+
+
+def published(models, name):
+    """The files of v1 as a version `name` of another time."""
+    registry = ModelRegistry(models, load_or_create(models.parent / "data").registry)
+    artefact = registry.verified("v1")
+    return registry.publish(artefact.manifest, artefact.files, name)
+
+
+def retrained(models):
+    shutil.rmtree(models / "v2")
+    published(models, "v2")
+
+
+def reloaded(host):
+    answer = requests.post(f"{host.api.url}/models/reload", headers=ADMIN, timeout=30)
+    assert answer.ok, answer.text
+    return answer.json()
+
+
+def test_hosts_with_folders_of_their_own_agree_on_what_a_version_is_and_on_what_is_retired(beginning):
+    first = beginning("first")
+    before = first.api.wait_until("/health/ready").get("/config").json()
+    second = beginning("second", retrained)
+    second.api.wait_until("/health/ready", 503)
+    assert "the deployment has another v2" in second.api.get("/health").json()["models"]["v2"]["error"]
+    assert first.api.get("/config").json() == before
+    shutil.rmtree(second.models / "v2")
+    shutil.copytree(first.models / "v2", second.models / "v2")
+    assert reloaded(second)["refused"] == {}
+    second.api.wait_until("/health/ready")
+    published(first.models, "v3")
+    eventually(lambda: [*reloaded(first)["lacking"].values()] == [["v3"]])
+    shutil.copytree(first.models / "v3", second.models / "v3")
+    eventually(lambda: reloaded(second)["lacking"] == {})
+    assert versions(second.api) == {"v1", "v2", "v3"}
+    first.command("retire", "v3")
+    reloaded(first)
+    eventually(lambda: versions(first.api) == versions(second.api) == {"v1", "v2"})
+    assert not (second.models / "retired.json").exists()
 
 
 class Players:

@@ -242,8 +242,11 @@ class AloneGenerations:
     def advance(self):
         return ""
 
-    def confirm(self, generation):
+    def confirm(self, generation, versions):
         pass
+
+    def lacking(self, generation):
+        return {}
 
     def behind(self, generation):
         return 0

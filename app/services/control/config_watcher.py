@@ -25,6 +25,9 @@ from app.services.serving.live_models import LiveModels
 from app.settings import Settings
 
 _LOG = logging.getLogger(__name__)
+_UNRECORDED = (
+    "the store could not be asked which versions are retired when they were loaded: they are loaded again soon"
+)
 
 
 class ConfigurationStore(Protocol):
@@ -63,6 +66,7 @@ class Configurations:
         self._available = AvailableVersions(versions=(), eligible=(), champion=None, task="classification")
         self._current = _nothing_to_serve(settings)
         self._unreachable = False
+        self._unrecorded = False
 
     def current(self) -> Configuration:
         """The configuration in force, as far as this process knows."""
@@ -73,7 +77,7 @@ class Configurations:
 
         Raises `SettingError` if the settings do not fit the loaded models. A store that cannot be used raises nothing.
         """
-        self._available = available_versions(loaded_models)
+        self._available, self._unrecorded = available_versions(loaded_models), loaded_models.unrecorded
         # Before the store is used: it shows whether the settings fit, and it is in force while the store is away.
         fallback = self._decide(None) or _nothing_to_serve(self._settings)
         if self._current.epoch == 0:
@@ -94,6 +98,8 @@ class Configurations:
     def _settle(self) -> None:
         try:
             self._admit()
+            if self._unrecorded:
+                raise StoreUnavailable(_UNRECORDED)
             settled = self._store.settle(self._decide)
         except StoreUnavailable as error:
             self._log_away(error)
@@ -133,7 +139,8 @@ def available_versions(loaded_models: LoadedModels) -> AvailableVersions:
     reference = loaded_models.versions.get(loaded_models.reference or "")
     return AvailableVersions(
         versions=tuple(loaded_models.versions),
-        refused=tuple(refused.name for refused in loaded_models.refused),
+        # One that another host has is no refused one: at weight 0 it would lose its traffic there, too.
+        refused=tuple(refused.name for refused in loaded_models.refused if not refused.elsewhere),
         retired=tuple(loaded_models.retired),
         removed=loaded_models.removed,
         eligible=loaded_models.compatible,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal, Protocol
 
@@ -36,17 +36,20 @@ class Generations(Protocol):
 
     May raise `OSError` and `StoreUnavailable`.
 
-    `advance` begins a new one, `confirm` reports that this worker has it, `behind` counts the workers that have not,
-    and `leave` ends the worker, for which nobody waits any more.
+    `advance` begins a new one, `confirm` reports that this worker has it, and which versions; `behind` counts the
+    workers that have not, and `lacking` has by host the versions that only other hosts have in it. `leave` ends the
+    worker, for which nobody waits any more.
     """
 
     def current(self) -> str: ...
 
     def advance(self) -> str: ...
 
-    def confirm(self, generation: str) -> None: ...
+    def confirm(self, generation: str, versions: Collection[str], /) -> None: ...
 
     def behind(self, generation: str) -> int: ...
+
+    def lacking(self, generation: str, /) -> Mapping[str, Sequence[str]]: ...
 
     def leave(self) -> None: ...
 
@@ -69,7 +72,8 @@ class RefusedFile(msgspec.Struct, frozen=True):
 class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
     """The loaded versions, those removed and those refused. `workers_behind` workers had not followed after 2 s.
 
-    `excluded` has the reason for each loaded version that takes no part in the experiment.
+    `excluded` has the reason for each loaded version that takes no part in the experiment. `lacking` has, by host, the
+    versions that another host has loaded and this one has not.
     """
 
     served: Mapping[str, ServedVersion]
@@ -79,6 +83,7 @@ class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
     experiment_id: str
     epoch: int
     workers_behind: int
+    lacking: Mapping[str, Sequence[str]]
 
 
 class _Failed(msgspec.Struct, frozen=True):
@@ -125,7 +130,7 @@ class Reload:
         # The master's models may be older than the last reload: the worker must not serve them first.
         self.follow()
         try:
-            self._generations.confirm(self._generation)
+            self._confirm()
         except _UNREACHABLE:
             _LOG.exception("reload_not_confirmed")
 
@@ -145,6 +150,7 @@ class Reload:
             before = self._loaded_models()
             after, configuration = self._swap(before, asked=True)
             generation = self._announce()
+        behind, lacking = self._wait(generation) if generation else (0, {})
         return ReloadReport(
             served={name: _served(name, before, after) for name in after.versions},
             removed=tuple(name for name in before.versions if name not in after.versions),
@@ -152,13 +158,15 @@ class Reload:
             excluded=after.excluded,
             experiment_id=configuration.experiment_id,
             epoch=configuration.epoch,
-            workers_behind=self._wait(generation) if generation else 0,
+            workers_behind=behind,
+            lacking=lacking,
         )
 
     def again(self) -> None:
         """Load the registry again in this process alone, which lacks a version; raises nothing. `/health` has why."""
         with suppress(BakeoffError, OSError), self._lock:
             self._swap(self._loaded_models())
+            self._confirm()
 
     def follow(self) -> None:
         """Reload if another worker has since the last call. Cheap; raises nothing. Tries again after a failure."""
@@ -171,7 +179,7 @@ class Reload:
             with self._lock:
                 self._swap(self._loaded_models())
                 self._generation = generation
-            self._generations.confirm(generation)
+            self._confirm()
         except StoreUnavailable:
             return  # logged by those who ask for the configuration
         except (BakeoffError, OSError) as error:
@@ -203,21 +211,25 @@ class Reload:
         """The new generation, None if it cannot be shared: this worker has reloaded all the same."""
         try:
             self._generation = self._generations.advance()
-            self._generations.confirm(self._generation)
+            self._confirm()
         except _UNREACHABLE:
             _LOG.exception("reload_not_announced")
             return None
         return self._generation
 
-    def _wait(self, generation: str) -> int:
+    def _confirm(self) -> None:
+        self._generations.confirm(self._generation, self._loaded_models().versions)
+
+    def _wait(self, generation: str) -> tuple[int, Mapping[str, Sequence[str]]]:
+        """The workers that have not followed in time, and what hosts lack whose workers have."""
         deadline = time.monotonic() + _FOLLOW_S
         try:
             while (behind := self._generations.behind(generation)) and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
+            return behind, self._generations.lacking(generation)
         except _UNREACHABLE:
             _LOG.exception("reload_not_awaited")
-            return 0
-        return behind
+            return 0, {}
 
 
 def _removed(before: LoadedModels, after: LoadedModels) -> tuple[str, ...]:

@@ -21,3 +21,7 @@ WHERE experiment_id = :experiment_id AND epoch = :epoch AND action = 'ramp' ORDE
 
 -- name: add_check
 UPDATE decisions SET checked = :checked WHERE seq = :seq
+
+-- name: retirements
+SELECT version, action, at_us, actor, note FROM decisions
+WHERE seq IN (SELECT max(seq) FROM decisions WHERE action IN ('retire', 'restore') GROUP BY version)

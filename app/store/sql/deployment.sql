@@ -25,3 +25,21 @@ DELETE FROM workers WHERE worker = :worker
 
 -- name: drop_workers
 DELETE FROM workers WHERE seen_us < $now_us - 86400000000
+
+-- name: put_worker_versions
+INSERT INTO worker_versions (worker, versions) VALUES (:worker, :versions)
+ON CONFLICT (worker) DO UPDATE SET versions = excluded.versions
+
+-- name: drop_worker_versions
+DELETE FROM worker_versions WHERE worker NOT IN (SELECT worker FROM workers)
+
+-- name: loaded
+SELECT host, versions FROM workers JOIN worker_versions USING (worker)
+WHERE generation = :generation AND seen_us > $now_us - 15000000
+
+-- name: versions
+SELECT version, ordinal, manifest, created_at, host, actor FROM versions ORDER BY number
+
+-- name: put_version
+INSERT INTO versions (version, ordinal, manifest, created_at, host, actor, recorded_us)
+VALUES (:version, :ordinal, :manifest, :created_at, :host, :actor, :recorded_us)

@@ -12,6 +12,7 @@ from app.cli import main
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.inference.bucket import BucketStorage
 from app.inference.registry import ModelRegistry
+from app.inference.retirement import retired_versions
 from app.inference.s3 import S3Client
 from app.inference.storage import storage_of
 from app.settings import Settings
@@ -107,18 +108,22 @@ def asked_meanwhile(monkeypatch):
     return asked
 
 
-def test_writers_of_the_store_wait_for_one_exchange_of_the_table_only(served, asked_meanwhile, capsys):
-    exchange = [("get", "retired.json"), ("put", "retired.json")]
+def test_writers_of_the_store_do_not_wait_for_s3(served, published, asked_meanwhile, capsys):
     assert main(["retire", "v2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["served"] == ["v1"]
-    assert asked_meanwhile == exchange
+    published.storage.fetch()
+    assert "v2" in retired_versions(published)
     assert main(["retire", "--undo", "v2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["served"] == ["v1", "v2"]
-    assert asked_meanwhile == 2 * exchange
+    published.storage.fetch()
+    assert retired_versions(published) == {}
+    assert asked_meanwhile == []
     assert [each.action for each in DecisionTable(served).page(9)] == ["restore", "retire"]
 
 
-def test_a_bucket_that_goes_away_before_the_exchange_is_named_and_the_store_is_not_blamed(served, capsys, monkeypatch):
+def test_a_bucket_that_goes_away_before_the_exchange_is_named_and_the_store_has_the_decision(
+    served, capsys, monkeypatch
+):
     def away(client, _name):
         raise OSError(5, "cannot be reached (ReadTimeout)", client.place)
 
@@ -127,4 +132,5 @@ def test_a_bucket_that_goes_away_before_the_exchange_is_named_and_the_store_is_n
     error = capsys.readouterr().err
     assert error.startswith("error: the model registry at s3://logs/")
     assert "cannot be reached (ReadTimeout)" in error
-    assert DecisionTable(served).page(9) == []
+    assert "The store has it" in error
+    assert [each.action for each in DecisionTable(served).page(9)] == ["retire"]

@@ -4,15 +4,20 @@ import json
 import shutil
 
 import pytest
+from sqlalchemy import text
 
 from app.cli import main
+from app.cli.access import registry_of
+from app.cli.decide import user_name
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.errors import StoreUnavailable
 from app.inference import storage
 from app.inference.registry import ModelRegistry
+from app.settings import Settings
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.engine import Database
 from app.store.keys import load_or_create
+from app.store.kinds import READING
 from tests.unit.inference.published import manifest
 
 FILES = {"model.joblib": b"weights", "reference.json": b"{}"}
@@ -156,26 +161,39 @@ def full_disk(*_arguments):
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("command", [["retire", "v3"], ["retire", "--undo", "v3"]])
-def test_a_registry_that_cannot_be_written_is_named_and_the_store_is_not_blamed(store, capsys, monkeypatch, command):
-    monkeypatch.setattr(storage, "replace", full_disk)
-    assert main(command) == 1
+def test_a_registry_that_cannot_be_written_is_named_and_the_store_has_what_was_decided(store, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "replace", full_disk)
+        assert main(["retire", "v3"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: the model registry at ")
-    assert "No space left on device" in error
-    assert "try again" in error
-    assert audited(store) == []
+    assert "No space left on device. The store has it, and every API follows at its next reload; try again" in error
+    assert audited(store)[0][:2] == ("retire", "v3")
+    assert served(capsys) == ["v1", "v2", "v4"]
+    assert main(["retire", "v3"]) == 0
+    assert "v3 stays as it is: it is retired already" in capsys.readouterr().out
+    assert len(audited(store)) == 1
 
 
-def test_a_store_that_fails_after_the_table_was_changed_is_not_called_no_change(store, capsys, monkeypatch):
+def test_a_version_whose_folder_came_back_from_a_backup_stays_retired_and_can_be_brought_back(store, registry, capsys):
+    main(["retire", "v3", "--actor", "ann"])
+    (registry.root / "retired.json").unlink()  # as in a copy of the registry from before
+    assert served(capsys) == ["v1", "v2", "v4"]
+    assert main(["retire", "--undo", "v3"]) == 0
+    assert served(capsys) == ["v1", "v2", "v3", "v4"]
+    assert [entry[:2] for entry in audited(store)] == [("restore", "v3"), ("retire", "v3")]
+
+
+def test_a_store_that_fails_changes_nothing(store, registry, capsys, monkeypatch):
     def lost(_table, act, _at_us):
         act(CONFIGURATION)
         raise StoreUnavailable("the store cannot be used: the server went away")
 
     monkeypatch.setattr(DecisionTable, "record", lost)
     assert main(["retire", "v3"]) == 1
-    assert "went away; retired all the same: v3; the audit log may have no entry of it" in capsys.readouterr().err
-    assert served(capsys) == ["v1", "v2", "v4"]
+    assert "went away; it says which versions are in use and which are retired" in capsys.readouterr().err
+    assert served(capsys) == ["v1", "v2", "v3", "v4"]
+    assert not (registry.root / "retired.json").exists()
 
 
 def test_an_alias_that_cannot_be_freed_is_said_and_the_version_is_retired(store, registry, capsys, monkeypatch):
@@ -184,6 +202,14 @@ def test_an_alias_that_cannot_be_freed_is_said_and_the_version_is_retired(store,
     assert main(["retire", "v3"]) == 0
     assert "aliases that name v3 stay, which does no harm: No space left" in capsys.readouterr().err
     assert audited(store)[0][:2] == ("retire", "v3")
+
+
+def test_the_store_has_who_published_a_version(store, registry):
+    with registry_of(Settings.from_environ()) as own:
+        own.publish(manifest(), FILES)
+    with store.begin(READING) as connection:
+        rows = connection.execute(text("SELECT version, ordinal, actor FROM versions")).all()
+    assert [tuple(row) for row in rows] == [("v5", 5, user_name())]
 
 
 def test_models_marks_retired_versions_and_says_who_retired_them(store, capsys):

@@ -109,11 +109,15 @@ def uniform_rows(rows: np.ndarray, count: int, seed: int = 7) -> np.ndarray:
 def retire(registry: ModelRegistry, versions: Collection[str], by: str, note: str | None, at: str) -> None:
     """Retire the versions, as the command does."""
     with registry.storage.writing():
-        done = RetiredTable(registry).retire(lambda _retired: versions, by, note, at)
+        table = RetiredTable(registry)
+        done = table.retire(lambda _retired: versions)
+        table.write(retired=done.changed, by=by, note=note, at=at)
         registry.unpoint(done.changed)
 
 
 def restore(registry: ModelRegistry, versions: Collection[str]) -> None:
     """Take the versions back into service, as the command does."""
     with registry.storage.writing():
-        RetiredTable(registry).restore(versions)
+        table = RetiredTable(registry)
+        table.restore(versions)
+        table.write(restored=versions, by="", note=None, at="")

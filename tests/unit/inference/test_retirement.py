@@ -6,13 +6,14 @@ import shutil
 
 import pytest
 
-from app.errors import ArtefactRefused, RegistryConflict, UnknownVersion
+from app.errors import ArtefactRefused, RegistryConflict, StoreUnavailable, UnknownVersion
 from app.inference import storage
 from app.inference.loader import load_models
 from app.inference.publication import publish
 from app.inference.registry import ModelRegistry
-from app.inference.retirement import as_candidate, candidate_of, retired_versions, served_names
+from app.inference.retirement import RetiredTable, as_candidate, candidate_of, retired_versions, served_names
 from app.inference.storage import ALIASES, RETIRED, registry_files
+from app.services.ports import RetirementRecord, VersionRecord
 from tests.unit.inference.published import (
     KEY,
     VARIANTS,
@@ -232,3 +233,124 @@ def test_a_reload_leaves_a_candidate_out(loadable):
     after = load_models(loadable, before)
     assert after.versions.keys() == before.versions.keys()
     assert after.retired["v4"].candidate
+
+
+class Rows:
+    """What the store says; nothing while it is `away`."""
+
+    def __init__(self):
+        self.decided, self.others, self.found, self.published, self.away = {}, {}, [], [], False
+
+    def decide(self, version, retired, at, used=False):
+        self.decided[version] = RetirementRecord(retired=retired, at=at, by="ann", note="old", used=used)
+
+    def publish(self, published):
+        self._reach()
+        self.published.append(published)
+
+    def compare(self, found):
+        self._reach()
+        self.found = found
+        return self.others
+
+    def retirements(self):
+        self._reach()
+        return self.decided
+
+    def _reach(self):
+        if self.away:
+            raise StoreUnavailable("gone")
+
+
+EARLIER, LATER = "2026-11-26T00:00:00Z", "2099-11-28T00:00:00Z"
+
+
+def of_the_store(registry):
+    registry.rows = Rows()
+    return registry
+
+
+@pytest.mark.parametrize(
+    ("decided", "served"),
+    [
+        ((True, LATER), ("v1", "v2")),  # the table is older: a backup was put back, or another host retired it
+        ((True, LATER, True), ("v1", "v2", "v3")),  # it has got traffic since
+        ((True, "2026-11-19T00:00:00Z"), ("v1", "v2", "v3")),  # another one of that name, which was removed
+        ((False, LATER), ("v1", "v2", "v3")),
+    ],
+)
+def test_a_version_that_only_the_store_calls_retired(registry, decided, served):
+    of_the_store(registry).rows.decide("v3", *decided)
+    assert served_names(registry) == served
+
+
+def test_of_table_and_store_the_newer_entry_counts(registry):
+    retire(of_the_store(registry), ["v2", "v3"], "bob", None, AT)
+    registry.rows.decide("v2", False, EARLIER)
+    registry.rows.decide("v3", False, LATER)
+    assert served_names(registry) == ("v1", "v3")
+    registry.rows.decide("v2", True, LATER)
+    assert retired_versions(registry)["v2"].by == "bob"
+
+
+def test_a_change_of_the_table_brings_it_in_line_with_the_store(registry):
+    of_the_store(registry).rows.decide("v2", True, LATER)
+    retire(registry, ["v3"], "bob", None, AT)
+    registry.rows = None
+    assert served_names(registry) == ("v1",)
+
+
+def test_what_only_the_store_calls_retired_can_be_brought_back(registry):
+    of_the_store(registry).rows.decide("v3", True, LATER)
+    with registry.storage.writing():
+        assert RetiredTable(registry).restore(["v3"]).changed == ("v3",)
+
+
+def test_while_the_store_is_away_the_table_counts(registry):
+    retire(registry, ["v3"], "ann", None, AT)
+    of_the_store(registry).rows.away = True
+    assert served_names(registry) == ("v1", "v2")
+
+
+def test_a_version_whose_folder_came_back_is_not_loaded_and_new_ones_are_recorded(loadable):
+    of_the_store(loadable).rows.decide("v3", True, LATER)
+    models = load_models(loadable)
+    assert (tuple(models.versions), tuple(models.retired), models.unrecorded) == (("v1", "v2"), ("v3",), False)
+    assert [(each.version, each.ordinal) for each in loadable.rows.found] == [("v1", 1), ("v2", 2), ("v3", 3)]
+    assert len({each.manifest for each in loadable.rows.found}) == 3
+
+
+def test_a_store_that_is_away_leaves_what_it_said_before(loadable):
+    of_the_store(loadable).rows.decide("v3", True, LATER)
+    before = load_models(loadable)
+    loadable.rows.away = True
+    after = load_models(loadable, before)
+    assert (tuple(after.versions), after.unrecorded) == (("v1", "v2"), True)
+
+
+def test_a_version_that_another_host_has_otherwise_is_refused_with_what_to_do(loadable):
+    other = VersionRecord(version="v2", ordinal=9, manifest="f" * 64, created_at=LATER, host="first", actor="ann")
+    of_the_store(loadable).rows.others = {"v2": other}
+    models = load_models(loadable)
+    [refused] = models.refused
+    assert (tuple(models.versions), refused.name, refused.elsewhere) == (("v1", "v3"), "v2", True)
+    assert "another v2, that of first, of 2099-11-28" in refused.reason
+    assert "bakeoff publish FOLDER" in refused.reason
+
+
+def test_the_right_version_stays_loaded_when_its_folder_was_replaced_and_the_wrong_one_does_not(loadable):
+    before = load_models(of_the_store(loadable))
+    right = loadable.record("v2")
+    loadable.rows.others = {"v2": right}
+    assert load_models(loadable, before).versions["v2"] is before.versions["v2"]
+    loadable.rows.others = {"v2": VersionRecord(version="v2", ordinal=9, manifest="f", created_at=LATER)}
+    assert "v2" not in load_models(loadable, before).versions
+
+
+def test_a_publication_is_recorded_and_does_not_need_the_store(registry, caplog):
+    of_the_store(registry).publish(manifest(), FILES)
+    [published] = registry.rows.published
+    assert published == registry.record("v4")
+    registry.rows.away = True
+    assert registry.publish(manifest(), FILES).version == "v5"
+    assert "the store has no row of it: gone" in caplog.text

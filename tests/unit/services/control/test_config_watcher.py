@@ -148,3 +148,18 @@ def test_a_patch_survives_a_restart_with_a_real_store(tmp_path):
     log.settle(lambda latest: replace(latest, weights={"v1": 0.1, "v2": 0.9}, source="patch"))
     again = Configurations(log, Settings(error_range=(0.0, 1.5))).load(LOADED)
     assert (again.epoch, again.weights) == (2, {"v1": 0.1, "v2": 0.9})
+
+
+def test_what_was_loaded_without_the_store_decides_nothing_until_it_is_loaded_again(store):
+    process = configurations(store)
+    assert process.load(replace(LOADED, unrecorded=True)).epoch == 0
+    assert process.poll() is None
+    assert store.rows == []
+    assert process.load(LOADED).epoch == 1
+
+
+def test_a_version_that_another_host_has_otherwise_keeps_its_traffic_there(store):
+    configurations(store).load(LOADED)
+    refused = (RefusedVersion("v2", "another one", elsewhere=True),)
+    here = configurations(store).load(replace(models_of(v1=Constant(0)), refused=refused))
+    assert (here.epoch, here.weights) == (1, {"v1": 0.5, "v2": 0.5})

@@ -11,7 +11,7 @@ class Host:
     """What the workers of a host share."""
 
     def __init__(self):
-        self.wanted, self.confirmed, self.lost = "", {}, False
+        self.wanted, self.confirmed, self.lost, self.versions = "", {}, False, {}
 
     def of(self, worker):
         host = self
@@ -28,8 +28,12 @@ class Host:
                 host.wanted += "+"
                 return host.wanted
 
-            def confirm(self, generation):
+            def confirm(self, generation, versions):
                 host.confirmed[worker] = generation
+                host.versions[worker] = set(versions)
+
+            def lacking(self, generation):
+                return {worker: sorted({"v1", "v2"} - has) for worker, has in host.versions.items() if len(has) < 2}
 
             def behind(self, generation):
                 return 0
@@ -106,6 +110,17 @@ def test_the_other_workers_follow_once():
     other.reload.follow(), other.reload.follow(), one.reload.follow()
     assert [len(one.served), len(other.served)] == [1, 1]
     assert host.confirmed == {"a": "+", "b": "+"}
+
+
+def test_the_report_says_which_host_lacks_what():
+    host = Host()
+    one = Worker(loaded_models(version("v1")), loaded_models(version("v1"), version("v2")), host, "a")
+    other = Worker(loaded_models(version("v1")), loaded_models(version("v1")), host, "b")
+    other.reload.start()
+    assert one.reload.now().lacking == {"b": ["v2"]}
+    other.registry = one.registry
+    other.reload.again()
+    assert one.reload.now().lacking == {}
 
 
 def test_only_the_worker_that_was_asked_takes_what_is_gone_out_of_the_split():
