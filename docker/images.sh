@@ -106,7 +106,8 @@ with_ecr() {
 push_images() {
   say "Pushing bakeoff-api:$2 and bakeoff-ui:$2 to $1 ..."
   with_ecr "$1" push_both "$1" "$2" || fail "the images could not be pushed to $1; see above. Each needs a repository there:
-aws ecr create-repository --repository-name $(sed 's|^[^/]*/*||; s|.$|&/|' <<<"$1")bakeoff-api, and the same for bakeoff-ui"
+aws ecr create-repository --region $(cut -d. -f4 <<<"$1") --repository-name $(sed 's|^[^/]*/*||; s|.$|&/|' <<<"$1")bakeoff-api
+and the same for bakeoff-ui"
 }
 
 push_both() {

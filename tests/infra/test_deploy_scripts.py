@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.infra.repository import ROOT
+from tests.infra.terraform_runs import aws_stand_in
 
 NEEDED = [
     *("bash", "env", "sed", "grep", "awk", "tail", "head", "id", "df", "dirname", "mktemp", "mv", "cat", "rm", "date"),
@@ -145,10 +147,38 @@ RECORDED = 'echo "$*" >>"$HERE/calls"; case "$*" in FAILS) exit 1 ;; login*) cat
 AWS = '[ "$*" = "ecr get-login-password --region eu-west-1" ] && echo secret'
 
 
-def in_ecr(place: Path, call: str, fails: str = "nothing") -> tuple[subprocess.CompletedProcess[str], list[str]]:
+@pytest.mark.e2e
+def test_repositories_and_login_are_those_of_ecr(place: Path) -> None:
+    """With the real command of AWS and moto's ECR; what takes images there is a stand-in."""
+    command = shutil.which("aws")
+    if command is None:
+        pytest.skip("NOT CHECKED: the command aws is not installed (pip install awscli)")
+    with aws_stand_in() as url:
+        ours = {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "dummy", "AWS_SECRET_ACCESS_KEY": "dummy"}
+        away = " ".join(f"{name}={value}" for name, value in (ours | {"PATH": os.environ["PATH"]}).items())
+        aws = f'env {away} {command} "$@"'
+        done, _ = in_ecr(place, f"push_images {ECR}/team v7", '"push "*', aws)
+        [hint] = re.findall("aws ecr create-repository .*bakeoff-api$", done.stderr, re.MULTILINE)
+        for line in (hint, hint.replace("-api", "-ui")):
+            in_ecr(place, f"{line} >&2", aws=aws)
+        done, _ = in_ecr(place, "aws ecr describe-repositories --region eu-west-1 --output json >&2", aws=aws)
+        addresses = [each["repositoryUri"] for each in json.loads(done.stderr)["repositories"]]
+        assert addresses == [f"{ECR}/team/bakeoff-api", f"{ECR}/team/bakeoff-ui"]
+        done, calls = in_ecr(place, f"push_images {ECR}/team v7", aws=aws)
+        assert done.returncode == 0, done.stderr
+        assert calls[:2] == [f"login --username AWS --password-stdin {ECR}", "123456789012-auth-token"]
+        assert [call for call in calls if call.startswith("push")] == [f"push --quiet {at}:v7" for at in addresses]
+    done, _ = in_ecr(place, f"pull_images {ECR}/team v7", aws=aws)
+    assert f"could not log in to {ECR}" in done.stderr
+
+
+def in_ecr(
+    place: Path, call: str, fails: str = "nothing", aws: str = AWS
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """What a function of images.sh says, and the calls of Docker."""
     fake(place, "docker", RECORDED.replace("FAILS", fails))
-    fake(place, "aws", AWS)
+    fake(place, "aws", aws)
+    (place / "calls").write_text("")
     (place / "docker/try.sh").write_text(
         f"#!/usr/bin/env bash\nset -euo pipefail\ncd {place}/docker\nsource lib.sh\nsource images.sh\n{call}\n"
     )
