@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,14 +61,86 @@ def volumes(project: str) -> set[str]:
     )
 
 
-def test_it_runs_to_the_verdict_and_leaves_volumes_only(fresh: Path, settings: dict[str, str]) -> None:
-    result = demo(fresh, "--once", "--requests", "60", **settings)
+# Images that a machine may have and others not, and that take long to start.
+HAS_NO_MORE = """
+case "$*" in
+  "image inspect "*mlflow* | "image inspect "*seaweedfs* | "image inspect "*grafana* | "pull "*) exit 1 ;;
+  *) exec REAL "$@" ;;
+esac
+"""
+# Every image is here, and every container is well at once.
+HAS_ALL = """
+printf '%s\n' "$*" >>"$0.calls"
+case "$*" in
+  "compose config"*) exec REAL "$@" ;;
+  *" up -d"*) touch "$0.up" ;;
+  *" down "*) rm "$0.up" ;;
+  "ps -aq"*) if [ -e "$0.up" ]; then echo container; fi ;;
+  "port "*) echo "127.0.0.1:${3%/*}" ;;
+esac
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Callable[[str], str]:
+    """Puts a script before Docker; gives the PATH with it."""
+
+    def put(script: str) -> str:
+        real = shutil.which("docker")
+        (tmp_path / "docker").write_text(f"#!/usr/bin/env bash\n{script.replace('REAL', str(real))}")
+        (tmp_path / "docker").chmod(0o755)
+        return f"{tmp_path}:{os.environ['PATH']}"
+
+    return put
+
+
+@pytest.fixture
+def full(fresh: Path) -> Iterator[Path]:
+    """The clone, for a demo whose choices .env keeps."""
+    yield fresh
+    (fresh / ".env").unlink(missing_ok=True)
+
+
+def test_it_runs_to_the_verdict_with_all_parts_that_can_be_had_and_leaves_volumes_only(
+    full: Path, settings: dict[str, str], engine: Callable[[str], str]
+) -> None:
+    result = demo(full, "--full", "--once", "--requests", "60", **settings, PATH=engine(HAS_NO_MORE))
     assert result.returncode == 0, result.stderr + result.stdout
+    assert "without the profile tracking: this host has not, and cannot pull: chrislusf/seaweedfs:" in result.stderr
+    assert "without the profile grafana: this host has not, and cannot pull: grafana/grafana:" in result.stderr
     assert "answered 60" in result.stdout
     assert "v2 against v1" in result.stdout
+    assert "exec postgres psql -U bakeoff" in result.stdout
+    assert "ok    a forged prediction id is refused" in result.stdout
     assert containers(settings["COMPOSE_PROJECT_NAME"]) == []
-    assert f"{settings['COMPOSE_PROJECT_NAME']}_data" in volumes(settings["COMPOSE_PROJECT_NAME"])
-    assert stat.S_IMODE((fresh / "data/admin.token").stat().st_mode) == 0o600
+    kept = {f"{settings['COMPOSE_PROJECT_NAME']}_{name}" for name in ("data", "postgres")}
+    assert kept <= volumes(settings["COMPOSE_PROJECT_NAME"])
+    assert stat.S_IMODE((full / "data/admin.token").stat().st_mode) == 0o600
+    assert stat.S_IMODE((full / ".env").stat().st_mode) == 0o600
+
+
+def test_the_whole_stack_is_started_in_order_and_shown(
+    full: Path, settings: dict[str, str], engine: Callable[[str], str], tmp_path: Path
+) -> None:
+    """What Docker is asked for, where every image is here; MLflow and Grafana are not started."""
+    result = demo(full, "--full", "--once", "--requests", "5", **settings, PATH=engine(HAS_ALL))
+    assert result.returncode == 0, result.stderr + result.stdout
+    chosen = dict(line.split("=", 1) for line in (full / ".env").read_text().splitlines())
+    assert chosen["COMPOSE_PROFILES"] == "postgres,tracking,grafana"
+    assert chosen["DATABASE_URL"] == "postgresql://bakeoff@postgres/bakeoff"
+    assert chosen["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+    passwords = {chosen[f"{name}_PASSWORD"] for name in ("POSTGRES", "TRACKING", "GRAFANA")}
+    assert {len(password) for password in passwords} == {36}
+    assert len(passwords) == 3
+    for part in ("dashboard ", "prometheus ", "alertmanager ", "grafana ", "mlflow ", "object store ", "postgresql "):
+        assert f"\n  {part}" in result.stdout
+    calls = (tmp_path / "docker.calls").read_text().splitlines()
+    done = [
+        next(place for place, call in enumerate(calls) if part in call)
+        for part in ("up -d --no-build postgres mlflow", "up -d --no-build --remove-orphans", "simulate", "app smoke")
+    ]
+    done.append(next(place for place, call in enumerate(calls) if "publish --to-mlflow" in call))
+    assert done == sorted(done)
 
 
 def test_ctrl_c_stops_it_and_a_second_one_shows_the_first(
