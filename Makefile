@@ -31,7 +31,7 @@ cluster: ## roll, scale and kill the pods of kubernetes/ on a real Kubernetes 1.
 	.ci/images
 	docker/build.sh --tag cluster --if-changed
 	.ci/cluster build
-	.ci/cluster up && .venv/bin/python bench/cluster.py --tag cluster; status=$$?; .ci/cluster down; exit $$status
+	.ci/cluster up && .venv/bin/python bench/cluster.py --tag cluster --overlay $(or $(OVERLAY),one-node); status=$$?; .ci/cluster down; exit $$status
 
 format: install ## format the Python code
 	.venv/bin/ruff format .

@@ -79,10 +79,10 @@ def monitor_process(env: dict[str, str]) -> Iterator[subprocess.Popen]:
             process.wait(30)
 
 
-def wait_for(condition: object, timeout_s: float, what: str) -> None:
-    """Wait until `condition()` is true; raises `SystemExit` with `what` after the timeout."""
+def wait_for(condition: object, timeout_s: float, what: str, look_s: float = 0.02) -> None:
+    """Wait until `condition()` is true, asked every `look_s`; raises `SystemExit` with `what` after the timeout."""
     deadline = time.monotonic() + timeout_s
     while not condition():  # type: ignore[operator]
         if time.monotonic() > deadline:
             raise SystemExit(f"{what} did not happen within {timeout_s:g} s")
-        time.sleep(0.02)
+        time.sleep(look_s)
