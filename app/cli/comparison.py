@@ -113,6 +113,13 @@ def counts(comparison: Mapping[str, Any], baseline: str | None) -> str:
     return "; ".join(parts)
 
 
+def passed(check: Mapping[str, Any], report: Mapping[str, Any]) -> bool | None:
+    """Whether a check passed, as on the dashboard: None as well where there are no data that could have failed it."""
+    names = ("labelled", "rewards") if "label" in check["name"] else ("requests",)
+    counted = sum(variant[name] for variant in report["variants"] for name in names)
+    return None if check["ok"] and not counted else check["ok"]
+
+
 def secondary(metric: Mapping[str, Any], known: Collection[str] = ()) -> list[str]:
     """A secondary metric: its means, each challenger's improvement with its interval, and warnings but the `known`."""
     means = []

@@ -271,7 +271,7 @@ def _checks(report: Mapping[str, Any], width: int) -> list[str]:
         for check in report[kind]:
             of = f" of {check['version']}" if check.get("version") else ""
             detail = f" ({check['detail']})" if check.get("detail") else ""
-            text = f"{check['name'].replace('_', ' ')}{of}: {_OK[check['ok']]}{detail}"
+            text = f"{check['name'].replace('_', ' ')}{of}: {_OK[words.passed(check, report)]}{detail}"
             lines += textwrap.wrap(text, width, subsequent_indent="  ")
     return lines
 

@@ -82,8 +82,10 @@ def facts_of(
     """
     scale = scale_of(report.metric)
     left, cost = labels_to_come(each, points), cost_of(each, report, now)
+    if report.recommendation.action == "investigate":
+        cost = cost[0], f"{cost[1]} This holds only if the comparison can be trusted."
     if report.ended is not None:
-        left, cost = (_OVER, f"{counted(each.n, 'outcome')} in all."), (_OVER, "No decision is waited for.")
+        left, cost = (_OVER, f"{counted(each.n, 'outcome')} in all."), (_OVER, "No decision is pending.")
     return (
         (
             f"{each.challenger} against {report.baseline}, same rows",
@@ -119,7 +121,7 @@ def votes_of(each: ApiComparison) -> str:
 
 
 def trust_in(each: ApiComparison, report: ApiExperiment, drift: ApiDrift | None) -> tuple[str, str]:
-    """Whether anything speaks against the figures, and what was looked at."""
+    """Whether there is a reason to doubt the figures, and what was looked at."""
     # The alarm and the check that fails for it are one thing.
     against = [_failed(check) for check in _all_checks(report) if check.ok is False]
     if drift is not None and drift.alarm:
@@ -140,7 +142,7 @@ def trust_in(each: ApiComparison, report: ApiExperiment, drift: ApiDrift | None)
     note = as_sentence("; ".join(seen))
     if against:
         return "✖ " + ", ".join(dict.fromkeys(against)), note
-    return ("… not known yet: " + ", ".join(waiting) if waiting else "✔ nothing speaks against it"), note
+    return ("… not known yet: " + ", ".join(waiting) if waiting else "✔ no problem found"), note
 
 
 def _failed(check: ApiCheck) -> str:
@@ -160,7 +162,7 @@ def check_state(check: ApiCheck, report: ApiExperiment) -> bool | None:
 def labels_to_come(each: ApiComparison, points: Sequence[ApiPoint]) -> tuple[str, str]:
     """The 80 % range of the votes left until a decision, and how long they take at the present rate."""
     if each.verdict != "undecided":
-        return "none: it is decided", f"{counted(each.n, 'outcome')} so far."
+        return "none: verdict reached", f"{counted(each.n, 'outcome')} so far."
     low, high = each.remaining or (None, None)
     if low is None:
         return "not known yet", f"{counted(each.n, 'outcome')} so far."

@@ -55,7 +55,7 @@ def challengers(report: ApiExperiment) -> list[Row]:
 
 def _left(each: ApiComparison, report: ApiExperiment) -> str:
     if each.verdict != "undecided":
-        return "decided"
+        return "verdict reached"
     if report.ended is not None:
         return "ended"
     low, high = each.remaining or (None, None)

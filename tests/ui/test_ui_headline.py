@@ -83,6 +83,13 @@ def test_in_the_first_hour_the_cost_is_that_of_1_000_requests():
     assert value == "about 10 wrong answers in 1,000 requests"
 
 
+def test_the_cost_of_waiting_says_that_a_comparison_under_suspicion_is_no_ground_for_it():
+    doubted = report(recommendation=ApiRecommendation("investigate"))
+    for shown, said in ((doubted, True), (report(), False)):
+        *_, (_, _, note) = findings.facts_of(compared(), shown, None, (), NOW)
+        assert ("only if the comparison can be trusted" in note) is said
+
+
 def points(*pairs):
     return [ApiPoint(challenger="v2", n=n, at=ago(seconds)) for seconds, n in pairs]
 
@@ -107,7 +114,7 @@ CHECK = ApiCheck(name="sample_ratio", ok=True, p_value=1.0)
 @pytest.mark.parametrize(
     ("changes", "drift", "said"),
     [
-        ({"checks": (CHECK,)}, None, "✔ nothing speaks against it"),
+        ({"checks": (CHECK,)}, None, "✔ no problem found"),
         ({"checks": (ApiCheck(name="label_rate", ok=None),)}, None, "… not known yet: label rate"),
         ({"guardrails": (ApiCheck(name="errors", ok=False),)}, None, "✖ errors failed"),
         ({}, ApiDrift(alarm=True), "✖ drift alarm"),

@@ -68,7 +68,9 @@ def report_of(
         since_decision=summary.ended_at_us is not None and state.corrected_at_us > summary.ended_at_us,
     )
     # By the log's time, so that a report made again from the same log says the same.
-    waiting = too_young((state.last_event_us - summary.started_at_us) / 1e6, last.min_duration_s)
+    # Without a row there is no last event, and a late row of an experiment before may be the last one.
+    observed_us = max(0, state.last_event_us - summary.started_at_us)
+    waiting = too_young(observed_us / 1e6, last.min_duration_s)
     advice = recommend(evidences, results, rails, terms, plan.baseline)
     return ExperimentReport(
         id=plan.experiment_id,

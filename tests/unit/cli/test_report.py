@@ -19,6 +19,7 @@ from app.domain.report import (
     MetricReport,
     MetricVariant,
     Recommendation,
+    VariantReport,
 )
 from tests.unit.cli.small_api import small_api
 from tests.unit.services.control.deciders import report
@@ -86,6 +87,21 @@ def test_a_report_shows_versions_comparisons_checks_and_what_to_do():
     assert "slow answers of v2: ok" in shown
     assert "Promote v3: one sentence" in shown
     assert "not promoted automatically: nobody vouches for it" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "counted", "said"),
+    [
+        ("errors", {}, "errors of v2: not known yet"),
+        ("errors", {"requests": 1}, "errors of v2: ok"),
+        ("label_rate", {"requests": 1}, "label rate of v2: not known yet"),
+        ("label_rate", {"requests": 1, "rewards": 1}, "label rate of v2: ok"),
+    ],
+)
+def test_a_check_without_data_has_not_passed_as_on_the_dashboard(name, counted, said):
+    variants = (VariantReport(version="v2", weight=0.5, **{"requests": 0, **counted}),)
+    guardrails = (CheckReport(name=name, ok=True, version="v2", p_value=1.0),)
+    assert said in text(report("continue", variants=variants, guardrails=guardrails))
 
 
 def test_the_report_has_the_order_of_the_dashboard():

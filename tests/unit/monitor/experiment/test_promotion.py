@@ -186,3 +186,9 @@ def test_a_state_of_the_release_before_is_read():
     assert older != log.states["experiment/one"]
     older = older.replace('"adjusted":', '"served":{"1":{"share":0.5}},"adjusted":')
     assert load_state(plan, older).last_event_us == 0
+
+
+def test_without_a_row_the_log_covers_nothing_of_the_experiment():
+    log = MemoryLog(BALANCED, min_duration_s=60.0)
+    log.look()
+    assert log.report().comparisons[0].assumptions[-1].startswith("the log covers 0 s of the experiment")
