@@ -179,7 +179,14 @@ class Worker:
             ),
             decisions=Decisions(DecisionTable(database), self._dependencies()),
             drift=self._drift,
-            health=Health(live, self._complaint, __version__, monitor_age_s=age_s, monitor_lag=lag),
+            health=Health(
+                live,
+                self._complaint,
+                __version__,
+                foreign=lambda: shared.key.foreign,
+                monitor_age_s=age_s,
+                monitor_lag=lag,
+            ),
             catalogue=ModelQueries(live, shared.registry),
             history=History(
                 PredictionHistory(database),

@@ -50,6 +50,8 @@ class DeploymentKey:
         self._fingerprint = fingerprint
         self._clock_us, self._clock = clock_us, clock
         self._accepted_until_s = float("-inf")
+        # Whether the store was last seen with another key.
+        self.foreign = False
 
     def require(self) -> None:
         """Do nothing if the store has this key; a store that has none gets it. Asks the store every few seconds only.
@@ -67,7 +69,8 @@ class DeploymentKey:
                 if known is None:
                     self._put(connection)
                     known = self._fingerprint
-        if known != self._fingerprint:
+        self.foreign = known != self._fingerprint
+        if self.foreign:
             raise SettingError("DATA_DIR", refusal(known, self._fingerprint, self._database.kind.place))
         self._accepted_until_s = self._clock() + _ASK_AGAIN_S
 

@@ -91,9 +91,12 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     wrong_tokens: WrongTokens
 
 
-def require_ready(services: Services) -> None:
-    """Raise `Draining` or `NotReady` if this process should get no requests."""
+def require_ready(services: Services, *, for_predictions: bool = False) -> None:
+    """Raise `Draining` or `NotReady` if this process should get no requests; or only if it answers no predictions."""
     # Before readiness: a draining process is healthy, and load balancers must skip it all the same.
     if services.draining():
         raise Draining("this process is shutting down: it finishes the requests that it has and accepts no more")
-    services.health.require_ready()
+    if for_predictions:
+        services.health.require_answers()
+    else:
+        services.health.require_ready()

@@ -56,6 +56,7 @@ def test_feedback_is_503_and_predictions_go_on_until_there_is_room(start, small_
     # The probe's own small write may still find room: what the refused commits said counts.
     eventually(lambda: _says_so(api, small_disk), timeout_s=20)
     assert api.get("/health/ready").status_code == 503
+    assert api.get("/health/ready?of=predictions").status_code == 200
     assert api.metric("store_writable") == 0
     (small_disk / "ballast").unlink()
     for number in range(20):

@@ -117,6 +117,7 @@ def test_while_the_server_is_away_predictions_are_answered_and_nothing_acknowled
     eventually(lambda: len(served) > before + 50)
     eventually(lambda: api.get("/health").json()["status"] == "degraded")  # what was found is good for a second
     assert api.get("/health/ready").status_code == 503
+    assert api.get("/health/ready?of=predictions").status_code == 200
     postgres_server.start()
     again = len(acknowledged)
     eventually(lambda: len(acknowledged) > again + 20)

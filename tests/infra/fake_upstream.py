@@ -42,7 +42,7 @@ class FakeUpstream:
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                ready = self.path == "/health/ready"
+                ready = self.path.partition("?")[0] == "/health/ready"
                 if not ready:
                     headers = {name.lower(): value for name, value in self.headers.items()}
                     upstream.asked.append(Asked(self.command, self.path, headers))

@@ -149,7 +149,7 @@ def test_a_service_is_asked_whether_it_is_well_by_its_own_routes(overlay: str) -
         assert {"livenessProbe", "readinessProbe"} <= set(probes)
         for probe in probes.values():
             if "httpGet" in probe:
-                assert probe["httpGet"]["path"] in known
+                assert probe["httpGet"]["path"].partition("?")[0] in known
                 assert probe["httpGet"]["port"] in {port["name"] for port in container["ports"]}
             else:
                 assert probe["exec"]["command"][-1] in COMPOSE["monitor"]["healthcheck"]["test"]
@@ -167,6 +167,7 @@ def test_an_api_that_ends_has_time_to_drain(overlay: str) -> None:
     # By then its readiness has failed, too, for a load balancer that asks the pods themselves.
     probe = api["readinessProbe"]
     assert waits >= probe["periodSeconds"] * probe["failureThreshold"]
+    assert probe["httpGet"]["path"] == "/health/ready?of=predictions"  # a store that is away must not cost predictions
 
 
 @each_overlay

@@ -33,6 +33,17 @@ def test_the_status_follows_from_what_was_proven(serve, served, store, status, c
         assert ("Retry-After" in answer.headers) is (answer.status_code == 503)
 
 
+def test_a_load_balancer_learns_that_predictions_go_on_without_the_store(serve):
+    client, _ = serve(store=lambda: "the disk is full")
+    assert client.get("/health/ready").status_code == 503
+    assert client.get("/health/ready?of=predictions").get_json() == {"status": "ready"}
+
+
+def test_without_a_model_predictions_are_not_ready_either(serve):
+    client, _ = serve(fakes.loaded_models())
+    assert client.get("/health/ready?of=predictions").status_code == 503
+
+
 def test_readiness_without_a_model_says_what_to_run(serve):
     client, _ = serve(fakes.loaded_models())
     error = client.get("/health/ready").get_json()["error"]
@@ -43,6 +54,7 @@ def test_readiness_without_a_model_says_what_to_run(serve):
 def test_readiness_is_404_while_draining_and_all_else_goes_on(serve):
     client, _ = serve(draining=True)
     assert client.get("/health/ready").status_code == 404
+    assert client.get("/health/ready?of=predictions").status_code == 404
     assert client.get("/health/live").status_code == 200
     assert client.post("/predict", json={"features": [1, 1, 1, 1]}).status_code == 200
 

@@ -87,19 +87,19 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Probe(msgspec.Struct, frozen=True):
-    """The result of a health probe: the error of each version that failed it, and of the store (None: no error)."""
+    """The result of a health probe: the error of each version that failed it."""
 
     loaded_models: LoadedModels
     errors: Mapping[str, str]
-    store: str | None
 
 
 class Health:
     """The use cases behind `GET /health` and `/health/ready`, for one worker.
 
     Versions and store are probed at most once every `ttl_s` seconds, so that health checks cannot be used as load.
-    `store` returns None or what is wrong, and must return soon: it is called in a request. `monitor_age_s` returns the
-    age of the monitor's state, None if there is none, and `monitor_lag` how far it is behind. `clock` is monotonic
+    `store` returns None or what is wrong, and must return soon: it is called in a request. `foreign` says without the
+    store whether that was last seen with another deployment's key. `monitor_age_s` returns the age of the monitor's
+    state, None if there is none, and `monitor_lag` how far it is behind. `clock` is monotonic
     seconds.
     """
 
@@ -109,27 +109,29 @@ class Health:
         store: Callable[[], str | None],
         version: str,
         *,
+        foreign: Callable[[], bool] = lambda: False,
         monitor_age_s: Callable[[], float | None] = lambda: None,
         monitor_lag: Callable[[], MonitorLag | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         ttl_s: float = 1.0,
     ) -> None:
         self._live = live
-        self._store = store
+        self._store, self._foreign = store, foreign
         self._version = version
         self._monitor_age_s, self._monitor_lag = monitor_age_s, monitor_lag
         self._clock = clock
         self._started_s = clock()
         self._probes: CachedSnapshot[_Probe] = CachedSnapshot(clock, ttl_s)
+        self._stores: CachedSnapshot[str | None] = CachedSnapshot(clock, ttl_s)
 
     def report(self) -> HealthReport:
         """The state now; breakers are read at once, probes may be up to `ttl_s` old."""
-        probe = self._latest_probe()
+        probe, store = self._latest_probe(), self._stores.get(self._store)
         models = self._models(probe)
         return HealthReport(
-            status=self._status(probe, models),
+            status=self._status(probe, models, store),
             models=models,
-            store=probe.store or "ok",
+            store=store or "ok",
             monitor=self._monitor(),
             version=self._version,
             uptime_s=round(self._clock() - self._started_s, 3),
@@ -137,7 +139,17 @@ class Health:
         )
 
     def require_ready(self) -> None:
-        """Raise `NotReady` unless a version answers, all with traffic are loaded, and the store accepts writes."""
+        """`require_answers`, and raise `NotReady` unless the store accepts writes."""
+        self.require_answers()
+        store = self._stores.get(self._store)
+        if store is not None:
+            raise NotReady(f"the store cannot be written: {store}", retry_after_s=5)
+
+    def require_answers(self) -> None:
+        """Raise `NotReady` unless a version answers, all with traffic are loaded, and the store is not another's.
+
+        It does not ask the store: predictions are answered and wait in memory while that is away.
+        """
         probe = self._latest_probe()
         if not probe.loaded_models.compatible:
             raise self._live.not_ready()
@@ -145,8 +157,8 @@ class Health:
             raise NotReady(reason, retry_after_s=5)
         if not self._answers(probe):
             raise NotReady("no loaded version can answer: see GET /health", retry_after_s=5)
-        if probe.store is not None:
-            raise NotReady(f"the store cannot be written: {probe.store}", retry_after_s=5)
+        if self._foreign():
+            raise NotReady("the store is that of another deployment: see GET /health", retry_after_s=5)
 
     def _answers(self, probe: _Probe) -> bool:
         """Whether any version that routing uses passes its probe and is not shut off by its breaker."""
@@ -156,11 +168,11 @@ class Health:
             for name in probe.loaded_models.compatible
         )
 
-    def _status(self, probe: _Probe, models: Mapping[str, VersionHealth]) -> Status:
+    def _status(self, probe: _Probe, models: Mapping[str, VersionHealth], store: str | None) -> Status:
         if not self._answers(probe):
             return "unhealthy"
         well = all(model.error is None and model.circuit_breaker == "closed" for model in models.values())
-        return "healthy" if well and probe.store is None else "degraded"
+        return "healthy" if well and store is None else "degraded"
 
     def _models(self, probe: _Probe) -> dict[str, VersionHealth]:
         breakers = self._live.breakers
@@ -203,4 +215,4 @@ class Health:
         # Logged when a version begins to fail, not once a second for as long as it does.
         for name in errors.keys() - (before.errors.keys() if before is not None else set()):
             _LOG.warning("health_proof_failed", extra={"event_fields": {"version": name, "reason": errors[name]}})
-        return _Probe(loaded_models=loaded_models, errors=errors, store=self._store())
+        return _Probe(loaded_models=loaded_models, errors=errors)

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 
 from app.services.serving.health import HealthReport
 from app.web.dependencies import Services, require_ready
-from app.web.operations import Operation
+from app.web.operations import Operation, Parameter
 from app.web.response import json_answer
 
 
@@ -20,7 +20,7 @@ class Alive(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A version answers and the store accepts writes."""
+    """A version answers and, unless only predictions were asked about, the store accepts writes."""
 
     status: Literal["ready"] = "ready"
 
@@ -54,8 +54,12 @@ OPERATIONS = (
         path="/health/ready",
         tag="Health",
         summary="Whether this process accepts requests",
-        description="404 while draining: a load balancer then sends no more requests.",
+        description="404 while draining: a load balancer then sends no more requests. It should ask with "
+        "`of=predictions`: these go on while the store is away.",
         access="open",
+        parameters=(
+            Parameter("of", "query", "`predictions`: whether these are answered, whatever the state of the store."),
+        ),
         answer=Ready,
         problems=(404, 503),
         always=True,
@@ -95,8 +99,8 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/health/ready")
     def ready() -> Response:
-        """200 if this process should get requests."""
-        require_ready(services)
+        """200 if this process should get requests; with `of=predictions`, also while the store cannot be written."""
+        require_ready(services, for_predictions=request.args.get("of") == "predictions")
         return json_answer(Ready())
 
     @routes.get("/metrics")

@@ -47,8 +47,10 @@ def test_a_process_that_runs_learns_that_another_key_was_accepted(database):
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match=r"key of this process \(a1a1a1a1…\) is not .*b2b2b2b2…"):
             running.admit()
+        assert running.foreign
     DeploymentKey(database, OURS).accept()
     running.admit()
+    assert not running.foreign
 
 
 def _start(url, fingerprint, refused):

@@ -35,6 +35,7 @@ class Place(NamedTuple):
     live: LiveModels
     time: dict
     store: dict
+    foreign: dict
 
 
 def version(name, runtime, contract=CONTRACT, examples=((1.0,),)):
@@ -42,12 +43,18 @@ def version(name, runtime, contract=CONTRACT, examples=((1.0,),)):
 
 
 def check(served, monitor_age_s=lambda: None):
-    time, store = {"s": 100.0}, {"wrong": None}
+    time, store, foreign = {"s": 100.0}, {"wrong": None}, {"key": False}
     live = live_models(served, breaker=lambda: Breaker(1, 60.0, lambda: time["s"]))
     health = Health(
-        live, lambda: store["wrong"], "1.0", monitor_age_s=monitor_age_s, clock=lambda: time["s"], ttl_s=1.0
+        live,
+        lambda: store["wrong"],
+        "1.0",
+        foreign=lambda: foreign["key"],
+        monitor_age_s=monitor_age_s,
+        clock=lambda: time["s"],
+        ttl_s=1.0,
     )
-    return health, Place(live, time, store)
+    return health, Place(live, time, store, foreign)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +125,17 @@ def test_an_open_breaker_is_degraded_and_where_all_are_open_unhealthy():
     place.time["s"] += 60
     assert health.report().status == "degraded"
     health.require_ready()
+
+
+def test_predictions_go_on_without_the_store_and_not_with_that_of_another_deployment():
+    health, place = check(loaded_models(version("v1", Asked())))
+    place.store["wrong"] = "the disk is full"
+    health.require_answers()
+    with pytest.raises(NotReady, match="the disk is full"):
+        health.require_ready()
+    place.foreign["key"] = True
+    with pytest.raises(NotReady, match="another deployment"):
+        health.require_answers()
 
 
 def test_probes_do_not_touch_the_breakers():
