@@ -1,9 +1,13 @@
 """Kill api workers, the gunicorn master and the monitor in turn under load, and check that no label is lost.
 
-    python bench/kills.py [--kills 51] [--seed 1]
+    python bench/kills.py [--kills 51] [--seed 1] [--stack TAG]
 
 Every acknowledged label must be counted exactly once. A label whose response was lost is sent again, as clients do.
 At full length it takes about four minutes: 51 kills, and each time the return, which is a second or two.
+
+With --stack it starts the Docker stack of the images bakeoff-api:TAG and bakeoff-ui:TAG as bench/rolls.py does, and
+kills the containers of the api and of the monitor: SIGKILL to the first process, as for want of memory, after which
+Docker starts the container again. The labels go through the edge proxy. That needs root.
 """
 
 from __future__ import annotations
@@ -12,16 +16,21 @@ import argparse
 import contextlib
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
 import requests
+from rolls import Stack as Deployed
+from rolls import docker
+from rolls import stack as deployed
 from running import ROOT, environment, wait_for
 from servers import free_port, train
 
@@ -29,8 +38,10 @@ _RETURN_S = 300
 LOW, HIGH = [4.3, 2.0, 1.0, 0.1], [7.9, 4.4, 6.9, 2.5]
 
 
-class Stack:
+class Processes:
     """An api and a monitor that can be killed and started again."""
+
+    victims = ("worker", "master", "monitor")
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -50,10 +61,7 @@ class Stack:
         for name, process in (("api", self.api), ("monitor", self.monitor)):
             if process.poll() is not None:
                 raise SystemExit(f"the {name} ended with status {process.returncode}:\n{self._log.read_text()[-2000:]}")
-        try:
-            return requests.get(self.url + "/health/ready", timeout=2).ok
-        except requests.RequestException:
-            return False
+        return answers(self.url)
 
     def kill(self, victim: str) -> None:
         """SIGKILL one of `worker`, `master` (with its workers, which would hold the port) and `monitor`."""
@@ -77,7 +85,7 @@ class Stack:
         wait_for(lambda: not any(map(_is_there, family)), _RETURN_S, "the end of what was killed")
         self.api = self._run("serve")
 
-    def __enter__(self) -> Stack:
+    def __enter__(self) -> Processes:
         return self
 
     def __exit__(self, *_reason: object) -> None:
@@ -91,6 +99,40 @@ def _is_there(process: psutil.Process) -> bool:
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
+        return False
+
+
+class Containers:
+    """The containers of a stack, which Docker starts again after a kill."""
+
+    victims = ("api", "monitor")
+
+    def __init__(self, stack: Deployed) -> None:
+        self.url = f"http://127.0.0.1:{stack.port}"
+        self._ids = {service: stack.container(service) for service in self.victims}
+        self._killed = dict.fromkeys(self.victims, 0)
+
+    def ready(self) -> bool:
+        """Whether all run, as other processes than those that were killed, and the edge proxy has a ready api."""
+        running = {service: self._first_process(service) for service in self.victims}
+        return all(running[service] not in (0, self._killed[service]) for service in running) and answers(self.url)
+
+    def kill(self, victim: str) -> None:
+        """SIGKILL the first process of a service's container. After `docker kill` Docker would not start it again, for
+        it takes that for a person's wish."""
+        self._killed[victim] = self._first_process(victim)
+        os.kill(self._killed[victim], signal.SIGKILL)
+
+    def _first_process(self, service: str) -> int:
+        """Its number on this host, 0 while none runs."""
+        return int(docker("inspect", "-f", "{{ .State.Pid }}", self._ids[service]))
+
+
+def answers(url: str) -> bool:
+    """Whether an api is ready there."""
+    try:
+        return requests.get(url + "/health/ready", timeout=2).ok
+    except requests.RequestException:
         return False
 
 
@@ -124,10 +166,17 @@ class Client(threading.Thread):
             time.sleep(0.02)
 
 
-def trained(folder: Path) -> Stack:
-    """A stack with v1 and v2 in a new folder."""
-    train(folder)
-    return Stack(folder)
+@contextlib.contextmanager
+def started(tag: str | None) -> Iterator[Processes | Containers]:
+    """An api and a monitor with v1 and v2: processes, or with a tag containers of its images."""
+    if tag is not None:
+        with deployed(tag) as stack:
+            yield Containers(stack)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        train(Path(name))
+        with Processes(Path(name)) as processes:
+            yield processes
 
 
 def counted(url: str) -> int:
@@ -140,9 +189,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=51)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--stack", metavar="TAG", help="kill the containers of these images")
     args = parser.parse_args()
     rng = random.Random(args.seed)
-    with tempfile.TemporaryDirectory() as name, trained(Path(name)) as stack:
+    with started(args.stack) as stack:
         wait_for(stack.ready, _RETURN_S, "the start")
         stop = threading.Event()
         clients = [Client(stack.url, args.seed + number, stop) for number in range(4)]
@@ -150,7 +200,7 @@ def main() -> int:
             client.start()
         for number in range(args.kills):
             time.sleep(rng.uniform(0.1, 1.0))
-            stack.kill(("worker", "master", "monitor")[number % 3])
+            stack.kill(stack.victims[number % len(stack.victims)])
             wait_for(stack.ready, _RETURN_S, "the return")
         stop.set()
         for client in clients:
@@ -163,7 +213,7 @@ def main() -> int:
         [comparison] = requests.get(stack.url + "/experiment", timeout=10).json()["comparisons"]
     print("| SIGKILL under load | measured | target |")
     print("|---|---|---|")
-    print(f"| kills: workers, masters, monitors in turn | {args.kills} | ≥ 50 |")
+    print(f"| kills: {', '.join(stack.victims)} in turn | {args.kills} | ≥ 50 |")
     print(f"| labels acknowledged, labels counted | {acknowledged}, {total} | equal |")
     print(f"| paired n, unjoined (rows lost) | {comparison['n']}, {comparison['unjoined']} | sum = counted |")
     return 0 if total == acknowledged == comparison["n"] + comparison["unjoined"] else 1

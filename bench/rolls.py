@@ -117,7 +117,7 @@ class Stack:
         self.releases += 1
         other = self._release(self.releases)
         for image in ("bakeoff-api", "bakeoff-ui"):
-            _docker("tag", f"{image}:{self.tag}", f"{image}:{other}")
+            docker("tag", f"{image}:{self.tag}", f"{image}:{other}")
         self.script("deploy.sh", "local", "--tag", other, "--no-backup")
 
     def _release(self, number: int) -> str:
@@ -139,12 +139,14 @@ class Stack:
 
     def command(self, *words: str) -> None:
         """Run a command in the api's image on the stack's volumes."""
-        container = subprocess.run(
-            ["docker", "ps", "-q", "--filter", f"label=com.docker.compose.project={self.project}",
-             "--filter", "label=com.docker.compose.service=api"],
-            capture_output=True, text=True, check=True,
-        ).stdout.split()[0]  # fmt: skip
-        _docker("run", "--rm", "--volumes-from", container, "--cpus", "0.5", f"bakeoff-api:{self.tag}", *words)
+        container = self.container("api")
+        docker("run", "--rm", "--volumes-from", container, "--cpus", "0.5", f"bakeoff-api:{self.tag}", *words)
+
+    def container(self, service: str) -> str:
+        """The id of a container of the service."""
+        labels = (f"project={self.project}", f"service={service}", "oneoff=False")
+        filters = [word for label in labels for word in ("--filter", f"label=com.docker.compose.{label}")]
+        return docker("ps", "-aq", *filters).split()[0]
 
     def remove(self) -> None:
         """Remove containers, network, volumes, and the image tags created for the rounds."""
@@ -155,10 +157,12 @@ class Stack:
         subprocess.run(["docker", "rmi", *names], capture_output=True)
 
 
-def _docker(*words: str) -> None:
+def docker(*words: str) -> str:
+    """What a command of Docker prints. Raises `SystemExit` with its output if it fails."""
     done = subprocess.run(["docker", *words], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"docker {' '.join(words)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 @contextmanager
