@@ -7,14 +7,18 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from contextlib import suppress
 
 import psycopg
 import pytest
 import requests
 
+from app.domain.log_event import Cursor
 from app.inference.registry import ModelRegistry
 from app.inference.s3 import S3Client
+from app.store.engine import Database
+from app.store.event_log import EventLog
 from app.store.keys import load_or_create
 from tests.e2e.api_process import ROOT, ROW, ApiProcess, MonitorProcess, free_port
 from tests.unit.store.archive import conftest as archives
@@ -232,10 +236,12 @@ def test_hosts_with_folders_of_their_own_agree_on_what_a_version_is_and_on_what_
 
 
 class Players:
-    """Predict at one host and tell the outcome at the other, until `stop`."""
+    """Predict at one host and tell the outcome at the other, until `stop`. `served` has the ids by the host's port,
+    `refused` how outcomes were."""
 
     def __init__(self, *pairs):
-        self.acknowledged, self.served, self._stop = [], [], threading.Event()
+        self.acknowledged, self.served, self.refused = [], defaultdict(list), []
+        self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._play, args=pair) for pair in pairs]
         for thread in self._threads:
             thread.start()
@@ -245,10 +251,13 @@ class Players:
             with suppress(requests.RequestException):
                 answer = requests.post(f"{predicts.url}/predict", json=ROW, timeout=5)
                 if answer.ok:
-                    self.served.append(answer.json()["prediction_id"])
-                    told = {"prediction_id": self.served[-1], "actual": "setosa"}
-                    if requests.post(f"{takes.url}/feedback", json=told, timeout=40).ok:
+                    told = {"prediction_id": answer.json()["prediction_id"], "actual": "setosa"}
+                    self.served[predicts.port].append(told["prediction_id"])
+                    answer = requests.post(f"{takes.url}/feedback", json=told, timeout=40)
+                    if answer.ok:
                         self.acknowledged.append(told["prediction_id"])
+                    else:
+                        self.refused.append((takes.port, answer.status_code, "Retry-After" in answer.headers))
             self._stop.wait(0.02)
 
     def more(self, number):
@@ -262,6 +271,15 @@ class Players:
             thread.join()
 
 
+def logged(url):
+    """The ids of all predictions in the log."""
+    log, cursor, ids = EventLog(Database(url)), Cursor(), set()
+    while len(page := log.page(cursor, 5000)):
+        ids |= {each.prediction_id for each in page.predictions}
+        cursor = page.cursor
+    return ids
+
+
 def test_a_cut_network_and_a_killed_host_lose_nothing_that_was_acknowledged(hosts, postgres_url):
     first, second = hosts
     players = Players(
@@ -269,16 +287,27 @@ def test_a_cut_network_and_a_killed_host_lose_nothing_that_was_acknowledged(host
     )
     try:
         players.more(40)
+        assert players.refused == []
         second.relay.cut()
-        before = len(players.served)
-        eventually(lambda: len(players.served) > before + 40)  # answers need no database
+        answered = players.served[second.api.port]
+        before = len(answered)
+        eventually(lambda: len(answered) > before + 40)  # answers need no database
         players.more(20)  # nor does the first host need the second
+        # A connection that says nothing is given up after 12 s, and then labels are refused at once.
+        eventually(lambda: second.api.port in [port for port, *_ in players.refused], explain=lambda: players.refused)
+        second.api.wait_until("/health/ready", 503)
         second.relay.mend()
+        second.api.wait_until("/health/ready")
+        kept = len(answered)
         players.more(40)
         first.kill()
         players.more(40)
     finally:
         players.stop()
+    # The first host's labels too, where the second was cut off while it had the lock of all writers.
+    assert {refusal[1:] for refusal in players.refused} == {(503, True)}
+    # What the cut host answered meanwhile waited in its memory. The first one's last answers died with it.
+    eventually(lambda: set(answered[:kept]) <= logged(postgres_url))
     acknowledged = set(players.acknowledged)
     with psycopg.connect(postgres_url) as connection:
         kept = {row[0] for row in connection.execute("SELECT prediction_id FROM feedback").fetchall()}

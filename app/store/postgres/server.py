@@ -47,10 +47,11 @@ _DEFAULTS = {
 }
 
 
+_IDLE_S = 60.0  # in a transaction
 # Sent with the connection request. A host that vanished must not keep its locks for two hours.
 _SESSION = (
-    "-c idle_in_transaction_session_timeout=60000 -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 "
-    "-c tcp_keepalives_count=3 -c tcp_user_timeout=25000"
+    f"-c idle_in_transaction_session_timeout={_IDLE_S * 1000:.0f} "
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=25000"
 )
 _CONNECTIONS, _MOST, _KEPT = "connections", 8, 2
 _WAIT_S = 5.0  # for a connection, where all are in use
@@ -256,4 +257,10 @@ def _beginning(access: Access) -> str:
         f"SET LOCAL statement_timeout = {access.answer_s * 1000:.0f}",
         f"SET LOCAL synchronous_commit = {'on' if access.durable else 'off'}",
     ]
-    return "; ".join([*statements, _LOCK_WRITERS] if access.writes else statements)
+    if not access.writes:
+        return "; ".join(statements)
+    # A host that the network cut off has the lock of all writers until its transaction is ended for it.
+    idle_s = min(access.answer_s, _IDLE_S)
+    return "; ".join(
+        [*statements, f"SET LOCAL idle_in_transaction_session_timeout = {idle_s * 1000:.0f}", _LOCK_WRITERS]
+    )

@@ -23,6 +23,7 @@ from app.store.kinds import DURABLE, MONITORING, READING, RECORDING, Access
 from app.store.predictions import PredictionLog
 from tests.postgres import PASSWORD
 from tests.unit.store.stored_rows import POSTGRES_ONLY, log_of, logged, number_of
+from tests.waiting import eventually
 
 pytestmark = POSTGRES_ONLY
 ROOT = Path(__file__).resolve().parents[3]
@@ -112,6 +113,22 @@ def test_a_frozen_server_holds_nobody_for_ever(database, postgres_server):
     ):
         connection.execute(text("SELECT 1"))
     database.probe()
+
+
+def test_a_writer_that_says_nothing_more_does_not_keep_the_lock_of_all_writers(database, store_url):
+    silent, other = Access(writes=True, durable=True, busy_s=0.1, answer_s=0.3), Database(store_url)
+
+    def is_free():
+        other.probe()
+        return True
+
+    def falls_silent(connection):
+        eventually(is_free, ignoring=StoreUnavailable)
+        connection.execute(text("SELECT 1"))
+
+    with pytest.raises(StoreUnavailable), database.begin(silent) as connection:
+        falls_silent(connection)
+    other.close()
 
 
 def test_a_connection_that_is_lost_in_the_middle_is_an_outage_and_no_fault_of_ours(database, postgres_server):
