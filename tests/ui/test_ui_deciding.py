@@ -96,6 +96,25 @@ def test_another_decision_is_chosen_from_the_list(signed_in, action):
     assert api.sent("/experiment/decision") == [{"action": action, "note": "it is better"}]
 
 
+@pytest.mark.parametrize(("action", "version"), [("rollback", None), ("keep", None), ("promote", "v2")])
+def test_a_decision_on_an_experiment_that_somebody_else_has_ended_is_not_sent(signed_in, action, version):
+    """Ann has rolled back; without this, Bob's rollback would go back one champion more."""
+    api, at = signed_in(advice={"action": "continue", "reason": "It is too early to tell."})
+    at = chosen(at, action, version)
+    api.routes["/config"] = {**answers.CONFIG, "epoch": 4, "experiment_id": "e-2", "champion": "v0"}
+    at = filled(at, typed=version)
+    assert api.sent("/experiment/decision") == []
+    assert "Somebody decided while this form was open: v0 is champion now, in experiment e-2" in text_of(at)
+
+
+def test_a_new_split_hinders_no_decision(signed_in):
+    api, at = signed_in()
+    at = decided(at, "Promote v2")
+    api.routes["/config"] = {**answers.CONFIG, "epoch": 4, "weights": {"v1": 0.2, "v2": 0.8}}
+    filled(at)
+    assert len(api.sent("/experiment/decision")) == 1
+
+
 def test_after_a_decision_nothing_is_armed(signed_in):
     api, at = signed_in()
     at = filled(decided(at, "Promote v2"))

@@ -99,6 +99,27 @@ def changed_since(drawn: ApiConfiguration, present: ApiConfiguration) -> bool:
     return _in_force(drawn) != _in_force(present)
 
 
+def decided_since(drawn: ApiConfiguration, present: ApiConfiguration) -> bool:
+    """Whether somebody ended the experiment that a decision is about."""
+    return (drawn.experiment_id, drawn.champion) != (present.experiment_id, present.champion)
+
+
+def now_champion(present: ApiConfiguration) -> str:
+    """What is in force after somebody's decision, as a clause."""
+    return f"{present.champion or 'no version'} is champion now, in experiment {present.experiment_id}"
+
+
+def same_experiment(drawn: ApiConfiguration) -> None:
+    """Raises `CallRefused` where somebody ended the experiment of `drawn`: a second rollback would go back one more."""
+    present = client().configuration()
+    if decided_since(drawn, present):
+        raise CallRefused(
+            409,
+            "conflict",
+            f"somebody decided while this form was open: {now_champion(present)}. The decisions below say who and why",
+        )
+
+
 def unchanged(drawn: ApiConfiguration, asked: str) -> int:
     """The revision in force, to send a change with. Raises `CallRefused` where the split is not that of `drawn`; both
     are named, and `asked`, what the visitor wanted."""

@@ -11,7 +11,16 @@ from app.ui.records import ApiAudit, ApiConfiguration, ApiModels
 from app.ui.session import actor, client
 from app.ui.states import known
 from app.ui.views import administration, drift, ramp, terms, timeline
-from app.ui.views.administration import carried_out, carry_out, changed_since, key_of, missing, split_of
+from app.ui.views.administration import (
+    carried_out,
+    carry_out,
+    changed_since,
+    decided_since,
+    key_of,
+    missing,
+    now_champion,
+    split_of,
+)
 from app.ui.wording import UNKNOWN
 
 Choice = tuple[str, str | None]
@@ -103,8 +112,11 @@ def _choose_other() -> None:
 def _confirm(choice: Choice, advised: Choice | None, config: ApiConfiguration, report: ApiExperiment | None) -> None:
     """What the decision means, what speaks against it, and what it needs."""
     action, version = choice
-    baseline = config.baseline or (report.baseline if report is not None else None) or "the baseline"
+    drawn = administration.drawn_from(config, key_of("decision-note"))
+    baseline = drawn.baseline or (report.baseline if report is not None else None) or "the baseline"
     st.markdown(f"**{_name(choice)}.** {_MEANINGS[action].format(version=version, baseline=baseline)}")
+    if decided_since(drawn, config):
+        st.warning(f"Somebody has decided since this form was opened: {now_champion(config)}.", icon=":material/group:")
     against = None if choice == advised else _against(choice, report)
     if against:
         st.warning(against, icon=":material/warning:")
@@ -127,8 +139,13 @@ def _confirm(choice: Choice, advised: Choice | None, config: ApiConfiguration, r
     if lacking:
         st.error(f"Nothing was decided: {lacking}.", icon=":material/front_hand:")
         return
+
+    def decide(token: str) -> None:
+        administration.same_experiment(drawn)
+        client().decide(token, action, version, note, actor())
+
     carry_out(
-        lambda token: client().decide(token, action, version, note, actor()),
+        decide,
         f"Done: {_name(choice)}. The decision is in the audit log below.",
     )
 
