@@ -51,9 +51,18 @@ def event_of(entry: ApiAuditEntry) -> Event:
     return Event(entry.at, _kind(entry), _text(entry), entry)
 
 
+def ending_of(report: ApiExperiment, audit: Sequence[ApiAuditEntry]) -> str:
+    """What ended the experiment, by whom and why; empty where the audit log does not say."""
+    for entry in audit:
+        change = entry.changes.get("experiment_id")
+        if report.ended is not None and isinstance(change, dict) and change.get("before") == report.id:
+            return _text(entry)
+    return ""
+
+
 def nothing_decided(report: ApiExperiment) -> str:
     """That nothing happened, as a sentence."""
-    return "Nothing was decided yet." if report.ended is None else "Nothing was decided."
+    return f"Nothing was decided in this experiment{' yet' if report.ended is None else ''}."
 
 
 def older_decisions(audit: ApiAudit, experiment: str | None = None) -> str:
@@ -83,12 +92,17 @@ def _kind(entry: ApiAuditEntry) -> str:
 
 def _text(entry: ApiAuditEntry) -> str:
     """What was done, by whom, and why."""
+    return f"{what_of(entry)}, by {entry.actor or 'nobody known'}{f': {entry.note}' if entry.note else ''}"
+
+
+def what_of(entry: ApiAuditEntry) -> str:
+    """What was done."""
     what = _configured(entry) if entry.action == "configure" else readable(entry.action)
     what += f" {entry.version}" if entry.version else ""
     weights = _part(entry, "weights", "after")
     if weights and entry.action not in _DECISIONS:
         what += f": {shares(weights)}"
-    return f"{what}, by {entry.actor or 'nobody known'}{f': {entry.note}' if entry.note else ''}"
+    return what
 
 
 def _configured(entry: ApiAuditEntry) -> str:

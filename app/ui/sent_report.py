@@ -17,10 +17,10 @@ from markupsafe import Markup
 
 from app.tables.counts import as_sentence
 from app.ui import findings, svg, tables
-from app.ui.events import Event, event_row, events_of, nothing_decided, older_decisions, shares_said
+from app.ui.events import Event, ending_of, event_row, events_of, nothing_decided, older_decisions, shares_said
 from app.ui.experiment_records import ApiComparison, ApiDrift, ApiExperiment, ApiTimeline
 from app.ui.records import ApiAudit, ApiConfiguration
-from app.ui.wording import UNKNOWN, moment_of, number, scale_of, unix_of
+from app.ui.wording import UNKNOWN, moment, moment_of, number, scale_of, unix_of
 
 _TEMPLATE = Path(__file__).with_name("sent_report.html")
 
@@ -62,6 +62,8 @@ def html_of(sources: Sources, now: float) -> str:
         advised=findings.advised(report),
         reason=as_sentence(report.recommendation.reason),
         action=report.recommendation.action,
+        ending=ending_of(report, sources.audit.entries),
+        ended=moment(report.ended),
         facts=facts,
         small_print=findings.small_print(report),
         terms=_terms(sources),

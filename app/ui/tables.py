@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from app.tables.counts import as_sentence, counted
-from app.ui.events import shares
+from app.ui.events import shares, what_of
 from app.ui.experiment_records import (
     ApiCheck,
     ApiComparison,
@@ -174,17 +174,17 @@ def decision(entry: ApiAuditEntry) -> Row:
     return {
         "when": moment(entry.at),
         "who": entry.actor,
-        "what": entry.action,
-        "version": entry.version or UNKNOWN,
-        "note": entry.note or UNKNOWN,
+        "what": what_of(entry),
+        "reason": entry.note or UNKNOWN,
         "changed": "; ".join(_change(name, change) for name, change in entry.changes.items()) or UNKNOWN,
     }
 
 
 def _change(name: str, change: object) -> str:
+    said = {"weights": "target share", "experiment_id": "experiment"}.get(name, readable(name))
     if isinstance(change, dict) and "after" in change:
-        return f"{name}: {_value(name, change.get('before'))} → {_value(name, change['after'])}"
-    return f"{name}: {_shortened(change)}"
+        return f"{said}: {_value(name, change.get('before'))} → {_value(name, change['after'])}"
+    return f"{said}: {_shortened(change)}"
 
 
 def _value(name: str, value: object) -> str:
@@ -289,6 +289,7 @@ def terms_of(config: ApiConfiguration) -> str:
     else:
         parts.append(f"labels declared independent of the answer: {'yes' if config.labels_exogenous else 'no'}")
     wait = f"not before {duration(config.min_duration_s)}" if config.min_duration_s else "without a minimum duration"
+    wait = "off" if config.auto_decide in ("off", "rollback") else wait
     return f"Terms · {' · '.join(parts)} · slow answers: {slow(config.guardrail_slow)} · automatic promotion: {wait}"
 
 

@@ -177,6 +177,7 @@ def test_a_probability_is_never_rounded_to_certainty(value, said):
         ({"guardrail_slow": "off"}, "slow answers: not watched"),
         ({"guardrail_slow": "off", "min_duration_s": 604800.0}, "automatic promotion: not before 7 days"),
         ({"guardrail_slow": "off"}, "automatic promotion: without a minimum duration"),
+        ({"guardrail_slow": "off", "min_duration_s": 604800.0, "auto_decide": "rollback"}, "automatic promotion: off"),
         ({"metric": "reward", "guardrail_slow": "off", "reward_window_s": 172800.0}, "reward window: 2 days"),
         ({"metric": "reward", "guardrail_slow": "off"}, "reward window: none"),
         ({"guardrail_slow": "off"}, "labels declared independent of the answer: no"),

@@ -66,6 +66,23 @@ def test_a_wrong_token_is_told_at_sign_in(begin, page):
     assert api.sent("/config") == [{}]
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"auto_decide": "off"}, "If nobody decides, the split stays as it is."),
+        (
+            {"auto_decide": "rollback"},
+            "the split stays as it is; a version that crosses a guardrail gets no more traffic.",
+        ),
+        ({"auto_decide": "both", "policy": "thompson"}, "the weights follow the outcomes; a version that crosses"),
+        ({"auto_decide": "promote", "ramp": {"version": "v2", "steps": [0.1, 0.5], "step": 1}}, "the ramp goes on; a"),
+    ],
+)
+def test_what_happens_if_nobody_decides_is_said(signed_in, changes, said):
+    _, at = signed_in(**{"/config": {**answers.CONFIG, **changes}})
+    assert said in text_of(at)
+
+
 def test_no_button_offers_a_decision_that_is_not_advised(signed_in):
     _, at = signed_in(advice={"action": "continue", "reason": "It is too early to tell."})
     assert not [each.label for each in at.button if each.label.startswith(("Promote", "Keep", "Roll back"))]

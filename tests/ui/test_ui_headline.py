@@ -232,6 +232,14 @@ def test_an_experiment_that_has_ended_is_chosen_from_the_list_with_its_final_rep
     assert at.query_params["id"] in ("e-0", ["e-0"])
 
 
+def test_an_experiment_that_has_ended_says_what_ended_it_below_the_advice(begin, page):
+    change = {"experiment_id": {"before": "e-0", "after": "e-1"}}
+    entry = {**answers.AUDIT["entries"][0], "action": "promote", "version": "v2", "note": "*it* is", "changes": change}
+    begin({**PAST, "/audit": {"entries": [{**entry, "experiment_id": "e-0"}]}})
+    said = text_of(page("experiment", id="e-0"))
+    assert "**Ended 2026-11-20 11:00:00 UTC:** promote v2, by ann\\: \\*it\\* is" in said
+
+
 @pytest.mark.parametrize(
     ("action", "version", "said"),
     [("continue", None, "Ended without a verdict"), ("promote", "v2", "Advice at the end: promote v2")],

@@ -112,20 +112,36 @@ def test_a_foreign_name_is_text():
 def test_an_experiment_without_data_has_a_report(changes):
     text = words(made(report={**answers.EXPERIMENT, **changes}, timeline={}, audit={}, drift=None, config=None))
     assert "Keep running" in text
-    assert text.count("Nothing was decided yet.") == 1
+    assert text.count("Nothing was decided in this experiment yet.") == 1
+
+
+def test_what_ended_the_experiment_stands_below_the_advice():
+    ended = {**answers.EXPERIMENT, "ended": "2026-11-22T12:00:00Z"}
+    change = {"experiment_id": {"before": ended["id"], "after": "e-2"}}
+    promoted = {
+        "seq": 9,
+        "at": ended["ended"],
+        "actor": HOSTILE,
+        "action": "promote",
+        "version": "v2",
+        "changes": change,
+    }
+    text = words(made(report=ended, audit={"entries": [promoted]}, drift=None))
+    assert f"Ended 2026-11-22 12:00:00 UTC: promote v2, by {' '.join(HOSTILE.split())}" in text
+    assert text.index("Ended 2026") < text.index("Challengers")
 
 
 def test_an_ended_experiment_without_decisions_says_so_once_and_not_yet():
     ended = {**answers.EXPERIMENT, "ended": "2026-11-22T12:00:00Z"}
     text = words(made(report=ended, timeline={}, audit={}, drift=None, config=None))
-    assert text.count("Nothing was decided.") == 1
+    assert text.count("Nothing was decided in this experiment.") == 1
     assert "decided yet" not in text
 
 
 def test_a_decision_is_listed_once_with_what_it_changed():
     text = words(made())
     assert len(re.findall(r"<td[^>]*>[^<]*half and half", made())) == 1
-    assert "weights: v1 100.0 % → v1 50.0 % / v2 50.0 %" in text
+    assert "target share: v1 100.0 % → v1 50.0 % / v2 50.0 %" in text
     assert "Nothing was decided" not in text
 
 

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from streamlit.testing.v1 import AppTest
 
 from app.ui import events
@@ -91,6 +92,30 @@ def test_a_change_of_a_ramp_is_words():
     assert changed == "ramp: none → v2 at step 2 of 2, waiting"
 
 
+ENDING = {"action": "promote", "version": "v2", "note": "it is better", "changes": {"experiment_id": {"before": "e-1"}}}
+
+
+@pytest.mark.parametrize(
+    ("report", "entries", "said"),
+    [
+        ({"ended": AT.format(2)}, [ENDING], "promote v2, by ann: it is better"),
+        ({"ended": AT.format(2)}, [{}], ""),
+        ({"id": "e-0", "ended": AT.format(2)}, [ENDING], ""),
+        ({}, [ENDING], ""),
+    ],
+)
+def test_what_ended_an_experiment_is_said_with_who_and_why(report, entries, said):
+    assert events.ending_of(replace(REPORT, **report), [entry(**each) for each in entries]) == said
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(599, "%H:%M:%S"), (600, "%m-%d %H:%M")])
+def test_ticks_of_one_minute_are_told_apart(seconds, shown):
+    splits = msgspec.convert({"splits": SPLITS[:1]}, ApiTimeline).splits
+    begun = events.unix_of(SPLITS[0]["at"])
+    spec = charts.split_drawing(charts.split_table(splits, [], begun + seconds)).spec
+    assert f"'format': '{shown}', 'labelOverlap'" in str(spec)
+
+
 def test_shares_are_said_for_screen_readers():
     timeline = msgspec.convert({"splits": SPLITS}, ApiTimeline)
     assert events.shares_said(timeline).endswith("from 2026-11-21 12:00:00 UTC v1 50.0 % / v2 50.0 %.")
@@ -123,6 +148,18 @@ def test_an_event_opens_its_entry_with_the_evidence_of_then(begin, page):
     assert "half and half" in text_of(at)
 
 
+def test_a_link_to_an_event_opens_it_and_opening_one_changes_the_address(begin, page):
+    begin(with_evidence())
+    at = page("experiment")
+    wanted = next(place for place, name in enumerate(opened(at).options) if "half and half" in name)
+    at = checked(opened(at).select_index(wanted).run())
+    key = at.query_params["event"]
+    linked = page("experiment", event=key)
+    assert "The evidence of then" in text_of(linked)
+    linked = checked(opened(linked).set_value(None).run())
+    assert "event" not in linked.query_params
+
+
 DECISIONS = """
 import streamlit as st
 from app.ui.views import timeline
@@ -145,10 +182,10 @@ def test_a_row_of_the_decisions_opens_its_entry_and_is_one_line_before(begin, pa
     at = page("experiment")
     (table,) = [each.value for each in at.dataframe if "when (UTC)" in each.value.columns]
     assert table.to_numpy().tolist() == [["2026-11-20 12:00", "split: v1 50.0 % / v2 50.0 %, by ann: half and half"]]
-    assert "weights: v1 100.0 % → v1 50.0 % / v2 50.0 %" not in text_of(at)
+    assert "target share: v1 100.0 % → v1 50.0 % / v2 50.0 %" not in text_of(at)
     at.session_state[f"decisions-{answers.AUDIT['entries'][0]['seq']}"] = FIRST_ROW
     said = text_of(checked(at.run())).replace("\\", "")
-    assert "weights: v1 100.0 % → v1 50.0 % / v2 50.0 %" in said
+    assert "target share: v1 100.0 % → v1 50.0 % / v2 50.0 %" in said
     assert "Promote v2. It was better." in said
 
 
@@ -174,7 +211,7 @@ def test_a_standing_alarm_opens_its_streams(begin, page):
 
 def test_an_experiment_without_events_says_so(begin, page):
     begin({**answers.NORMAL, "/audit": {"entries": []}, "/drift": {**answers.DRIFT, "alarm": False}})
-    assert "Nothing was decided yet." in text_of(page("experiment"))
+    assert "Nothing was decided in this experiment yet." in text_of(page("experiment"))
 
 
 def test_the_timeline_asks_for_the_decisions_on_this_experiment_and_says_where_older_ones_are(begin, page):
@@ -189,5 +226,5 @@ def test_an_ended_experiment_without_decisions_does_not_wait_for_them(begin, pag
     ended = {**answers.EXPERIMENT, "id": "e-0", "ended": "2026-11-20T12:00:00Z"}
     begin({**answers.NORMAL, "/experiments/e-0": ended, "/audit": {"entries": []}})
     said = text_of(page("experiment", id="e-0"))
-    assert "Nothing was decided." in said
-    assert "Nothing was decided yet." not in said
+    assert "Nothing was decided in this experiment." in said
+    assert "Nothing was decided in this experiment yet." not in said

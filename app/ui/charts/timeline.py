@@ -23,6 +23,8 @@ _AS_IT_IS = Scale()
 # The selection of an event in the chart of the shares, and where the signs are.
 MARK = "mark"
 _SIGN_Y_PX = -10
+# Below this, several ticks of an axis are in the same minute.
+_SHORT_S = 600.0
 _N = alt.X("votes:Q", title="votes", scale=alt.Scale(nice=False))
 
 
@@ -132,12 +134,14 @@ def split_table(splits: Sequence[ApiSplit], events: Sequence[Event], end_s: floa
 
 def split_drawing(frame: pd.DataFrame) -> Drawing:
     """Steps that differ in colour and dash, and a line with a sign for each event, which can be selected."""
-    return Drawing(_split_spec(), frame)
+    at = pd.to_datetime(frame["at"], format="ISO8601", utc=True)
+    short = not at.empty and (at.max() - at.min()).total_seconds() < _SHORT_S
+    return Drawing(_split_spec("%H:%M:%S" if short else "%m-%d %H:%M"), frame)
 
 
-@lru_cache(maxsize=1)
-def _split_spec() -> dict[str, Any]:
-    axis = alt.Axis(format="%m-%d %H:%M", labelOverlap=True, tickCount=6)
+@lru_cache(maxsize=2)
+def _split_spec(time_format: str) -> dict[str, Any]:
+    axis = alt.Axis(format=time_format, labelOverlap=True, tickCount=6)
     at = alt.X("at:T", title="UTC", axis=axis, scale=alt.Scale(type="utc"))
     when = alt.Tooltip("at:T", title="when", format="%Y-%m-%d %H:%M:%S")
     steps = (

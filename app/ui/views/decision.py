@@ -38,6 +38,9 @@ AUTOMATIC = {
     "promote": "promotion only",
     "both": "rollback and promotion",
 }
+_STOPS = "a version that crosses a guardrail gets no more traffic"
+_PROMOTES = "a version that is proven better, with nothing left to assume, is promoted"
+_ACTS = {"rollback": f"; {_STOPS}", "promote": f"; {_PROMOTES}", "both": f"; {_STOPS}, and {_PROMOTES}"}
 # A sum of percentages that were rounded to one decimal.
 _ROUNDED = 0.3
 
@@ -68,7 +71,7 @@ def offer(config: ApiConfiguration | None, report: ApiExperiment | None) -> None
             on_change=_choose_other,
         )
         automatic = AUTOMATIC.get(config.auto_decide, config.auto_decide or UNKNOWN)
-        st.caption(f"Champion: {config.champion or 'none yet'}. Automatic action: {automatic}.")
+        st.caption(f"Champion: {config.champion or 'none yet'}. Automatic action: {automatic}. {_undecided(config)}")
     chosen: Choice | None = st.session_state.get(_CHOSEN)
     if chosen is not None:
         with st.container(border=True):
@@ -87,6 +90,13 @@ def _drifted(report: ApiExperiment) -> bool:
     """Whether the first thing to do is to find out what a drift alarm is about."""
     failed = any(check.name == "drift" and check.ok is False for check in report.checks)
     return failed and report.recommendation.action == "investigate"
+
+
+def _undecided(config: ApiConfiguration) -> str:
+    """What happens if nobody decides."""
+    stays = "the ramp goes on" if config.ramp is not None else "the split stays as it is"
+    stays = "the weights follow the outcomes" if config.policy == "thompson" else stays
+    return f"If nobody decides, {stays}{_ACTS.get(config.auto_decide, '')}."
 
 
 def _choices(config: ApiConfiguration) -> list[Choice]:

@@ -11,6 +11,7 @@ import streamlit as st
 from app.tables.counts import counted
 from app.ui import tables
 from app.ui.client import ApiClient
+from app.ui.events import ending_of
 from app.ui.experiment_records import ApiExperiment
 from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.findings import points_of
@@ -82,7 +83,8 @@ def _picked(report: ApiExperiment | None) -> str | None:
 
 
 def _pick(name: str | None, running: str | None) -> None:
-    st.query_params.pop(headline.CHALLENGER, None)
+    for of_one in (headline.CHALLENGER, happened.EVENT):
+        st.query_params.pop(of_one, None)
     if name is None or name == running:
         st.query_params.pop(ID, None)
     else:
@@ -108,14 +110,15 @@ def _past(wanted: str, models: ApiModels | None) -> None:
         return
     timeline = asked_once(("past-timeline", *place), partial(api.past_timeline, wanted), "the timeline")
     each = headline.chosen(report)
-    headline.show(report, None, points_of(each, report, timeline.value))
+    entries = asked_once(("past-audit", *place), partial(api.audit_of, wanted), "the decisions")
+    ending = "" if entries.value is None else ending_of(report, entries.value.entries)
+    headline.show(report, None, points_of(each, report, timeline.value), ending)
     _to_send(report)
     challengers.show(report)
     if each is not None:
         comparison.show(each, report, timeline)
     differences.show(report, models)
     versions.show(report, () if models is None else models.retired())
-    entries = asked_once(("past-audit", *place), partial(api.audit_of, wanted), "the decisions")
     happened.show(report, timeline.value, known(entries, "The audit log", "past-audit"), None)
 
 

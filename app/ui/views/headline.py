@@ -11,7 +11,7 @@ from app.tables.counts import as_sentence
 from app.ui.experiment_records import ApiComparison, ApiDrift, ApiExperiment, ApiPoint
 from app.ui.findings import advised, chosen_of, facts_of, small_print
 from app.ui.states import fact
-from app.ui.wording import literal
+from app.ui.wording import literal, moment
 
 _LOOKS = {
     "continue": ("info", ":material/hourglass_empty:"),
@@ -23,8 +23,8 @@ _LOOKS = {
 CHALLENGER = "challenger"
 
 
-def show(report: ApiExperiment, drift: ApiDrift | None, points: Sequence[ApiPoint]) -> None:
-    """What the experiment is called and expects, and the callout with its figures."""
+def show(report: ApiExperiment, drift: ApiDrift | None, points: Sequence[ApiPoint], ending: str = "") -> None:
+    """What the experiment is called and expects, and the callout with its figures; `ending` is what ended it."""
     if report.name:
         st.markdown(f"**{literal(report.name)}**")
     if report.hypothesis:
@@ -32,6 +32,8 @@ def show(report: ApiExperiment, drift: ApiDrift | None, points: Sequence[ApiPoin
     advice = report.recommendation
     kind, icon = _LOOKS.get(advice.action, ("info", ":material/info:"))
     getattr(st, kind)(f"**{advised(report)}.** {as_sentence(advice.reason)}", icon=icon)
+    if ending:
+        st.markdown(f"**Ended {moment(report.ended)}:** {literal(ending)}")
     each = chosen(report)
     if each is not None and each.n:
         found = facts_of(each, report, drift, points, time.time())

@@ -28,6 +28,8 @@ from app.ui.findings import advised
 from app.ui.records import ApiAudit
 from app.ui.wording import literal, minute, moment, number, unix_of
 
+# The event that is open, in the page's address.
+EVENT = "event"
 _COLUMNS_PX = {"when (UTC)": 130, "what": 700}
 
 
@@ -44,15 +46,21 @@ def show(report: ApiExperiment, timeline: ApiTimeline | None, audit: ApiAudit | 
             st.caption(nothing_decided(report))
         return
     named = {event.key: event for event in events}
+    place, linked = _place(report), st.query_params.get(EVENT)
+    if place not in st.session_state and linked in named:
+        st.session_state[place] = linked
     chosen = st.selectbox(
         "Open what happened",
         list(named),
         index=None,
         format_func=lambda key: _line(named[key]),
         placeholder="Choose a decision, step or alarm",
-        key=_place(report),
+        key=place,
     )
-    if chosen is not None:
+    if chosen is None:
+        st.query_params.pop(EVENT, None)
+    else:
+        st.query_params[EVENT] = chosen
         with st.container(border=True):
             _opened(named[chosen], drift)
 
