@@ -40,7 +40,7 @@ def build_api(settings: Settings) -> Api:
     key = DeploymentKey(database, keys.fingerprint)
     with contextlib.suppress(StoreUnavailable):  # the workers ask again
         key.require()
-    registry = ModelRegistry(storage_of(settings), keys.registry, StoredVersions(database))
+    registry = ModelRegistry(storage_of(settings), keys.registry, StoredVersions(database, key.admit))
     shared = Shared(settings, keys, registry, database, key)
     generation = generation_now(settings, database)  # before loading: a reload in between is then noticed
     loaded_models = load_models(shared.registry)

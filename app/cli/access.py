@@ -115,13 +115,13 @@ def registry_of(settings: Settings) -> Iterator[ModelRegistry]:
     from app.cli.decide import user_name
     from app.inference.registry import ModelRegistry
     from app.inference.storage import storage_of
-    from app.store.deployment import StoredVersions
+    from app.store.deployment import DeploymentKey, StoredVersions
     from app.store.engine import Database
 
     try:
         keys = load_or_create(settings.data_dir, settings.deployment_key_file)
         with closing(Database(settings.store_url)) as database:
-            rows = StoredVersions(database, user_name())
+            rows = StoredVersions(database, DeploymentKey(database, keys.fingerprint).recognise, user_name())
             registry = ModelRegistry(storage_of(settings), keys.registry, rows)
             registry.storage.fetch()
             yield registry

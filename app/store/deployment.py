@@ -81,6 +81,12 @@ class DeploymentKey:
         except SettingError as error:
             raise StoreUnavailable(error.message) from error
 
+    def recognise(self) -> None:
+        """`admit` for a command: a store without a key stays without."""
+        known = self.known()
+        if known not in (None, self._fingerprint):
+            raise StoreUnavailable(refusal(known, self._fingerprint, self._database.kind.place))
+
     def known(self) -> str | None:
         """The fingerprint in the store; None before the first process. Raises `StoreUnavailable`."""
         with self._database.begin(READING) as connection:
@@ -112,10 +118,20 @@ def _newest(connection: Connection) -> str | None:
 
 
 class StoredVersions:
-    """`VersionRows` of the store. Making one touches nothing; a store that is not there yet has and gets no rows."""
+    """`VersionRows` of the store. Making one touches nothing; a store that is not there yet has and gets no rows.
 
-    def __init__(self, database: Database, actor: str = "", clock_us: Callable[[], int] = now_us) -> None:
+    `admit` raises `StoreUnavailable` where the store is that of another deployment.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        admit: Callable[[], None] = lambda: None,
+        actor: str = "",
+        clock_us: Callable[[], int] = now_us,
+    ) -> None:
         self._database = database
+        self._admit = admit
         self._actor = actor
         self._clock_us = clock_us
 
@@ -161,7 +177,10 @@ class StoredVersions:
 
     def _is_there(self) -> bool:
         file = self._database.kind.file
-        return file is None or file.exists()
+        if file is not None and not file.exists():
+            return False
+        self._admit()
+        return True
 
     def _unrecorded(
         self, found: Sequence[VersionRecord], meant: Mapping[str, VersionRecord | None]

@@ -170,12 +170,24 @@ def record(version, ordinal, manifest="a"):
 
 def test_a_version_is_recorded_once_by_who_published_it_or_else_as_found(database, rows):
     database.probe()
-    StoredVersions(database, "ann", lambda: 7).publish(record("v1", 1))
+    StoredVersions(database, actor="ann", clock_us=lambda: 7).publish(record("v1", 1))
     for _ in range(2):
         assert StoredVersions(database).compare([record("v1", 1), record("v2", 2)]) == {}
     query = "SELECT version, ordinal, manifest, created_at, actor FROM versions ORDER BY number"
     created = "2026-11-20T12:00:00Z"
     assert rows(query) == [("v1", 1, "a", created, "ann"), ("v2", 2, "a", created, "")]
+
+
+def test_versions_of_another_deployment_are_not_recorded(database, rows):
+    database.probe()
+    other = StoredVersions(database, DeploymentKey(database, THEIRS).recognise)
+    other.publish(record("v1", 1))  # the store has no key yet, and gets none
+    assert rows("SELECT fingerprint FROM deployment_keys") == []
+    DeploymentKey(database, OURS).require()
+    for use in (other.retirements, lambda: other.publish(record("v2", 2)), lambda: other.compare([record("v3", 3)])):
+        with pytest.raises(StoreUnavailable, match="bakeoff accept-key"):
+            use()
+    assert rows("SELECT version FROM versions") == [("v1",)]
 
 
 @pytest.fixture
@@ -184,7 +196,7 @@ def shared(database):
     if database.kind.server is None:
         pytest.skip("a file has one host")
     database.probe()
-    versions = StoredVersions(database, "ann")
+    versions = StoredVersions(database, actor="ann")
     versions.publish(record("v1", 1))
     return versions
 
