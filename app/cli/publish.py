@@ -214,7 +214,8 @@ def _log_to_mlflow(args: argparse.Namespace) -> int:
     # Deferred, as above.
     from app.training.session import PublishedVersion
 
-    if _of_a_folder(args) or args.model or args.from_mlflow or args.reference or args.version or args.refresh_reference:
+    own = (args.model, args.from_mlflow, args.code, args.reference, args.reference_artifact, args.target, args.missing)
+    if _of_a_folder(args) or args.version or args.refresh_reference or args.json or any(own):
         args.wrong_usage("--to-mlflow goes with no other option or MODEL: versions are logged as they were published")
     settings = Settings.from_environ()
     tracking, read = mlflow_tracking(settings)

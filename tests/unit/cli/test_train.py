@@ -124,6 +124,12 @@ def test_what_a_tracking_server_missed_is_logged_later_by_publish(empty, monkeyp
     assert main(["publish", "--to-mlflow", "v1"]) == 0
     assert capsys.readouterr().out == f"MLflow at {server.uri} has v1\n"
     assert server.aliases == {("bakeoff", "champion"): "1"}
+    assert main(["publish", "--to-mlflow"]) == 0
+    assert capsys.readouterr().out == f"MLflow at {server.uri} has v1 already\n"
+    assert main(["publish", "--to-mlflow", "v7"]) == 1
+    assert "v7" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["publish", "--to-mlflow", "v1", "--candidate"])
     server.stop()
     assert main(["publish", "--to-mlflow", "v1"]) == 1
     assert "it refuses connections" in capsys.readouterr().err
