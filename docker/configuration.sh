@@ -33,6 +33,23 @@ update_config() {
   quietly compose_as "$1" up -d --no-deps --no-build --force-recreate "$2"
 }
 
+# check_edge TAG: whether the edge proxy would start, if it is to be replaced. Asked before anything is changed: one that
+# does not start leaves nobody to answer.
+check_edge() {
+  local output
+  [ -n "$(config_change "$1" edge)" ] || return 0
+  output="$(compose_as "$1" run --rm --no-deps -T edge haproxy -c -f /usr/local/etc/haproxy/haproxy.cfg </dev/null 2>&1)" || {
+    warn "the edge proxy would not start with these settings:"
+    printf '%s\n' "$output" | grep -v '^\[NOTICE\]' | sed 's/^/    /' >&2 || true
+    case "$output" in
+      *edge.pem* | *"source path does not exist"* | *"SSL certificate"*)
+        warn "TLS_CERT_FILE=$(setting TLS_CERT_FILE) must name a file with the certificate, its chain and its key, which the" \
+          "user 99 can read: chown 99 FILE && chmod 400 FILE" ;;
+    esac
+    return 1
+  }
+}
+
 # config_change TAG SERVICE: prints why the container must be replaced; prints nothing if it need not be.
 config_change() {
   local known

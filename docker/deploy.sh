@@ -164,9 +164,19 @@ back_up() {
   find "$PROJECT_ROOT/backups" -name 'bakeoff-*.tar.gz' -type f | LC_ALL=C sort | head -n -5 | xargs -r rm -f
 }
 
+# Compose says which container ended, and not why.
+start_all() {
+  local ended
+  quietly compose_as "$TAG" up -d --no-build || {
+    ended="$(lagging_containers | grep -E '^[^ ]+ [^ ]+ (Exited|Restarting)' || true)"
+    [ -z "$ended" ] || show_lagging "$ended"
+    return 1
+  }
+}
+
 first_deployment() {
   say "No api is running: starting the whole stack with bakeoff-api:$TAG ..."
-  if ! { quietly compose_as "$TAG" up -d --no-build && wait_healthy "$HEALTHY_SECONDS" && smoke_from "$TAG" http://edge:5000; }; then
+  if ! { start_all && wait_healthy "$HEALTHY_SECONDS" && smoke_from "$TAG" http://edge:5000; }; then
     compose_as "$TAG" stop >/dev/null 2>&1 || true
     fail "bakeoff $TAG did not start; see above. It was stopped; its volumes were kept."
   fi
@@ -180,12 +190,17 @@ restore_old_release() {
   if [ "$DONE" = yes ]; then return; fi
   trap - EXIT
   undo "$OLD_TAG"
-  warn "bakeoff $TAG was NOT deployed; $OLD_TAG keeps serving."
+  if [ "${#OLD[@]}" -eq 0 ] || wait_for_edge "${#OLD[@]}"; then
+    warn "bakeoff $TAG was NOT deployed; $OLD_TAG keeps serving."
+  else
+    warn "bakeoff $TAG was NOT deployed. $OLD_TAG runs, but THE EDGE PROXY DOES NOT REACH IT, so nobody is answered: see" \
+      "'docker compose logs edge', correct $PROJECT_ROOT/.env, then: docker compose up -d --no-deps edge"
+  fi
   exit "$((status == 0 ? 1 : status))"
 }
 
 next_deployment() {
-  local old_api old_ui smoke_tag
+  local old_api old_ui smoke_tag previous
   old_api="$(running_image api)"
   old_ui="$(running_image ui)"
   OLD_TAG="$(tag_of_images "$(running_tag api)" "$old_api" "${old_ui:-$(image_id "bakeoff-ui:$TAG")}")" ||
@@ -197,6 +212,7 @@ Nothing was changed. To deploy with downtime instead, stop the stack first: dock
   trap restore_old_release EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
+  check_edge "$TAG" || exit 1
   back_up "$OLD_TAG" || exit 1
   try_candidate "$TAG" "$smoke_tag" || exit 1
   start_beside "$TAG" || exit 1
@@ -205,9 +221,11 @@ Nothing was changed. To deploy with downtime instead, stop the stack first: dock
   DONE=yes
   remove_old
   record_release "$TAG" "$OLD_TAG" "$old_api" "$old_ui"
-  remove_older_images "$TAG" "$OLD_TAG" ||
+  previous="$(recorded PREVIOUS_TAG)"
+  remove_older_images "$TAG" ${previous:+"$previous"} ||
     warn "not all images of earlier releases could be removed; list them with: docker image ls 'bakeoff-*'"
-  say "bakeoff $TAG is in service; the previous release was $OLD_TAG (docker/rollback.sh returns to it)."
+  if [ -n "$previous" ]; then previous="the previous release was $previous (docker/rollback.sh returns to it)"; fi
+  say "bakeoff $TAG is in service; ${previous:-no other release was deployed here before it}."
 }
 
 deploy_here() {

@@ -9,16 +9,18 @@ recorded() { [ ! -f "$RELEASE_FILE" ] || sed -n "s/^$1=//p" "$RELEASE_FILE" | he
 # The tag that a plain `docker compose up` would use.
 configured_tag() { setting BAKEOFF_TAG local; }
 
-# record_release TAG OLD-TAG OLD-API-ID OLD-UI-ID: records the current and the previous release.
+# record_release TAG OLD-TAG OLD-API-ID OLD-UI-ID: records the current and the previous release. The same release again,
+# with other settings, leaves the previous one as it was: rollback.sh would otherwise return to itself.
 record_release() {
-  local service
+  local service previous=("$2" "$3" "$4")
+  [ "$1" != "$2" ] || previous=("$(recorded PREVIOUS_TAG)" "$(recorded PREVIOUS_API)" "$(recorded PREVIOUS_UI)")
   set_in_env BAKEOFF_TAG "$1"
   {
     say "# Written by docker/deploy.sh; docker/rollback.sh returns to PREVIOUS."
     say "TAG=$1"
-    say "PREVIOUS_TAG=$2"
-    say "PREVIOUS_API=$3"
-    say "PREVIOUS_UI=$4"
+    say "PREVIOUS_TAG=${previous[0]}"
+    say "PREVIOUS_API=${previous[1]}"
+    say "PREVIOUS_UI=${previous[2]}"
     for service in edge prometheus alertmanager; do say "CONFIG_$service=$(config_sum "$service")"; done
   } | replace_file "$RELEASE_FILE"
 }

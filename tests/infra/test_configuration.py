@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -20,6 +21,7 @@ case "$*" in
   *config-hash*) echo "made-of" ;;
   *StartedAt*) echo "$STARTED" ;;
   *"config --hash edge"*) echo "edge $HASH" ;;
+  *" run "*" edge haproxy -c "*) echo "${REFUSED:-Configuration file is valid}"; [ -z "${REFUSED:-}" ] ;;
 esac
 """
 
@@ -102,3 +104,34 @@ def test_the_override_file_is_a_part_of_the_configuration_however_it_is_written(
 def test_replacing_the_edge_proxy_is_announced_first(place: Path) -> None:
     said = bash(place, "update_config v1 edge", BEFORE)
     assert "Replacing it; it refuses connections for about a second" in said
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        ("[ALERT] (7) : 'bind :5443' : cannot open the file '/usr/local/etc/haproxy/edge.pem'.", "chown 99"),
+        (
+            "invalid mount config for type bind: bind source path does not exist: /x/none.pem",
+            "TLS_CERT_FILE=./none.pem",
+        ),
+        ("[ALERT] (7) : missing port specification in '5001'", "missing port specification in '5001'"),
+    ],
+)
+def test_an_edge_proxy_that_would_not_start_stops_a_deployment_with_the_reason(
+    place: Path, refused: str, said: str
+) -> None:
+    (place / ".env").write_text("TLS_CERT_FILE=./none.pem\n")
+    out = bash(place, f"REFUSED={shlex.quote(refused)}; export REFUSED; check_edge v1 2>&1 || echo stopped", BEFORE)
+    assert "would not start" in out
+    assert said in out
+    assert out.endswith("stopped\n")
+
+
+def test_an_edge_proxy_that_stays_is_not_asked(place: Path) -> None:
+    assert bash(place, "REFUSED=no; export REFUSED; check_edge v1") == ""
+
+
+def test_the_same_release_with_other_settings_leaves_the_one_before_to_return_to(place: Path) -> None:
+    bash(place, "record_release 1 '' '' ''; record_release 2 1 api1 ui1; record_release 2 2 api2 ui2")
+    kept = bash(place, "for name in TAG PREVIOUS_TAG PREVIOUS_API PREVIOUS_UI; do recorded $name; done")
+    assert kept.split() == ["2", "1", "api1", "ui1"]
