@@ -116,7 +116,8 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
         if short:
             found.append(
                 TokenComplaint(
-                    f"{', '.join(short)}: shorter than {SHORTEST} characters, which can be guessed",
+                    # Not with a colon: what follows `TOKEN:` is redacted in a log.
+                    f"tokens shorter than {SHORTEST} characters, which can be guessed: {', '.join(short)}",
                     "set a random one, such as: openssl rand -hex 24",
                 )
             )

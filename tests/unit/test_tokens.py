@@ -5,6 +5,7 @@ from hashlib import sha256
 import pytest
 
 from app.errors import SettingError
+from app.observe.logs import Redactor
 from app.settings import Settings
 from app.tokens import VARIABLES, Tokens, scope_of
 
@@ -59,15 +60,16 @@ def test_the_path_says_the_scope(path, scope):
     [
         (Tokens(), []),
         (Tokens(api=LONG, admin=LONG), []),
-        (Tokens(api="short", read=LONG), ["API_TOKEN: shorter than 16"]),
+        (Tokens(api="short", read=LONG), ["tokens shorter than 16 characters, which can be guessed: API_TOKEN"]),
         (Tokens(read=LONG), ["shortened prediction ids"]),
-        (Tokens(read="short", feedback=LONG), ["READ_TOKEN: shorter"]),
+        (Tokens(read="short", feedback=LONG), ["guessed: READ_TOKEN"]),
     ],
 )
 def test_what_an_administrator_should_know(tokens, said):
     found = [complaint.detail for complaint in tokens.complaints()]
     assert len(found) == len(said)
     assert all(part in text for part, text in zip(said, found, strict=True))
+    assert [Redactor(()).text(text) for text in found] == found  # a log must not hide what is said of a token
 
 
 def test_tokens_do_not_show():
