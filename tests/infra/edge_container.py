@@ -17,9 +17,9 @@ IMAGE = "haproxy:2.6-bookworm"
 
 
 class Edge:
-    """HAProxy in a container of its own, on this host's network."""
+    """HAProxy in a container of its own, on this host's network. It waits `patience` for a request to arrive."""
 
-    def __init__(self, folder: Path, upstream_port: int, **environment: str) -> None:
+    def __init__(self, folder: Path, upstream_port: int, patience: str = "1s", **environment: str) -> None:
         self.port, own_port, metrics_port, self.tls_port = (free_port() for _ in range(4))
         self.url, self.own_url = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{own_port}"
         self._name = f"bakeoff-edge-{secrets.token_hex(4)}"
@@ -32,7 +32,7 @@ class Edge:
             # The same checks and retries, but a name that needs no DNS of Compose.
             " resolvers docker init-addr none": "",
             "server-template api 8 api:5000": f"server api1 127.0.0.1:{upstream_port}",
-            "timeout http-request 15s": "timeout http-request 1s",
+            "timeout http-request 15s": f"timeout http-request {patience}",
         }.items():
             assert ours in text
             text = text.replace(ours, here)
