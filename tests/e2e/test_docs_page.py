@@ -1,7 +1,11 @@
 """The page /docs in a real browser: its policy is enough for it, and what is tried out does not count."""
 
+import subprocess
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 CALL = "#operations-Predicting-post_predict"
@@ -43,6 +47,32 @@ def test_each_call_shows_its_curl_and_fits_a_phone(page):
     assert f"curl -s '{api.url}/predict' -X POST" in tab.locator(CALL).locator(".curl pre").first.inner_text()
     execute(tab)
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+NEEDS_AN_ID = (
+    "Experiment-get_experiments_id",
+    "Experiment-get_experiment_id_breakdown",
+    "Experiment-get_experiment_id_disagreements",
+    "Predicting-get_predictions",
+    "Predicting-get_predictions_prediction_id",
+)
+
+
+def status_of(curl):
+    """The status that a shell gets of a curl from the page."""
+    before, command, after = curl.rpartition("curl -s ")
+    run = ["bash", "-c", f"{before}{command}-o /dev/null -w '%{{http_code}}' {after}"]
+    return subprocess.run(run, capture_output=True, text=True, timeout=20, check=True).stdout
+
+
+def test_the_curl_of_a_call_that_needs_an_id_asks_for_one_first(page):
+    _, tab = page
+    execute(tab)
+    for name in NEEDS_AN_ID:
+        call = tab.locator(f"#operations-{name}")
+        call.locator(".opblock-summary-control").click()
+        curl = call.locator(".curl pre").inner_text()
+        eventually(lambda curl=curl: status_of(curl) == "200", 10, lambda curl=curl: f"{curl}: {status_of(curl)}")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

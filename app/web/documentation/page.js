@@ -15,9 +15,29 @@ function exampleOf(path, parameters) {
     .reduce((address, { name, example }) => address.replace(`{${name}}`, encodeURIComponent(example)), path);
 }
 
+/** Where the value of a parameter without an example comes from: a call, and the field of its answer. */
+const SOURCES = {
+  id: ["/config", "experiment_id"],
+  prediction_id: ["/predictions/history?limit=1", "prediction_id"],
+  request_id: ["/predictions/history?limit=1", "request_id"],
+};
+
+/** The curl of an address for a shell; a line before it asks for what the address needs and has no example of. */
+function asked(path, operation) {
+  // One of two queries is needed there, so neither is required.
+  const called = path === "/predictions" ? `${path}?request_id={request_id}` : path;
+  const address = location.origin + base + exampleOf(called, operation.parameters);
+  const name = Object.keys(SOURCES).find((each) => address.includes(`{${each}}`));
+  if (!name) return `curl -s ${quoted(address)}`;
+  const [call, field] = SOURCES[name];
+  const token = operation.security.length ? ` -H "Authorization: Bearer $TOKEN"` : "";
+  const found = `curl -s ${quoted(location.origin + base + call)}${token} | sed 's/.*"${field}":"\\([^"]*\\)".*/\\1/'`;
+  return `ID=$(${found})\ncurl -s "${address.replace(`{${name}}`, "$ID")}"`;
+}
+
 /** The call with its first example, for a shell. */
 function curl(path, method, operation) {
-  const parts = [`curl -s ${quoted(location.origin + base + exampleOf(path, operation.parameters))}`];
+  const parts = [asked(path, operation)];
   if (method !== "get") parts[0] += ` -X ${method.toUpperCase()}`;
   if (operation.security.length) parts.push(`-H "Authorization: Bearer $TOKEN"`);
   const content = operation.requestBody?.content["application/json"];
