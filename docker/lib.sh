@@ -92,13 +92,15 @@ keep() {
   export "$1=$2"
 }
 
-# set_in_env NAME VALUE: sets a variable in .env and keeps the other lines.
+# set_in_env NAME VALUE: sets a variable in .env, where it is, below its comment, or at the end; keeps the other lines.
 set_in_env() {
   local file="$PROJECT_ROOT/.env"
   {
-    [ ! -f "$file" ] || grep -v "^$1=" "$file" || true
-    printf '%s=%s\n' "$1" "$2"
-  } | replace_file "$file"
+    if [ -f "$file" ]; then cat "$file"; fi
+  } | SET="$1=$2" NAME="$1=" awk '
+    index($0, ENVIRON["NAME"]) != 1 { print; next }
+    !set++ { print ENVIRON["SET"] }
+    END { if (!set) print ENVIRON["SET"] }' | replace_file "$file"
 }
 
 # replace_file FILE: replaces its content with standard input atomically. Who could read it, still can; a new one is the

@@ -135,3 +135,18 @@ def test_the_same_release_with_other_settings_leaves_the_one_before_to_return_to
     bash(place, "record_release 1 '' '' ''; record_release 2 1 api1 ui1; record_release 2 2 api2 ui2")
     kept = bash(place, "for name in TAG PREVIOUS_TAG PREVIOUS_API PREVIOUS_UI; do recorded $name; done")
     assert kept.split() == ["2", "1", "api1", "ui1"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("A=1\n# how many\nAPI_CPUS=\nB=x=\\n\n", "A=1\n# how many\nAPI_CPUS=2\nB=x=\\n\n"),
+        ("API_CPUS=1\nA=1\nAPI_CPUS=3", "API_CPUS=2\nA=1\n"),
+        ("API_CPUS_X=1", "API_CPUS_X=1\nAPI_CPUS=2\n"),
+        ("", "API_CPUS=2\n"),
+    ],
+)
+def test_a_setting_is_written_where_it_stands_below_its_comment(place: Path, before: str, after: str) -> None:
+    (place / ".env").write_text(before)
+    bash(place, "set_in_env API_CPUS 2")
+    assert (place / ".env").read_text() == after
