@@ -42,6 +42,7 @@ parse_arguments() {
   done
   [ -n "$FILE" ] || bad_usage "give the backup file"
   [ -r "$FILE" ] || fail "$FILE does not exist or is not readable. Nothing was stopped."
+  [ ! -d "$FILE" ] || fail "$FILE is a folder: name one of the backups in it. Nothing was stopped."
   gzip -t "$FILE" 2>/dev/null || fail "$FILE is not a complete backup. Nothing was stopped."
 }
 

@@ -279,6 +279,12 @@ def test_a_restore_of_no_backup_stops_nothing(place: Path, text: bytes) -> None:
     assert not (place / "stopped").exists()
 
 
+def test_a_folder_of_backups_is_not_taken_for_a_broken_one(place: Path) -> None:
+    fake(place, "docker", WORKS)
+    done = run(place, "restore.sh", str(place), "--force")
+    assert (done.returncode, "is a folder: name one of the backups in it" in done.stderr) == (1, True)
+
+
 def restored_from_litestream(place: Path, fails: str = "nothing") -> tuple[int, str, list[str]]:
     """A restore with the log of the bucket, in which the command with `fails` fails: status, errors, what was run."""
     noted = '*" run "*|stop*|start*) echo "${all##* -T }" >>"$HERE/calls" ;;'
