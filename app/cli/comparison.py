@@ -105,7 +105,9 @@ def counts(comparison: Mapping[str, Any], baseline: str | None) -> str:
     }
     parts = [f"{name} {count:,}" for name, count in right.items() if count is not None]
     if comparison.get("distinct_rows"):
-        parts.append(f"wins and losses from {counted(comparison['distinct_rows'])}")
+        rows = comparison["distinct_rows"]
+        # Beyond 256 their number is an estimate.
+        parts.append(f"wins and losses from {'about ' if rows > 256 else ''}{counted(rows)}")
     if comparison.get("missing"):
         parts.append(f"no answer of {challenger} to {counted(comparison['missing'])}")
     if comparison.get("unlabelled_disagreements"):

@@ -16,7 +16,7 @@ from app.drift.watch import DriftState, watched_streams
 KINDS: Final[tuple[AlarmKind, ...]] = ("inputs", "joint", "outputs", "errors")
 _PLACES: Final[dict[AlarmKind, str]] = {
     "inputs": "the inputs",
-    "joint": "how the inputs go together",
+    "joint": "the relations between the inputs",
     "outputs": "the version's answers",
     "errors": "the version's errors",
 }

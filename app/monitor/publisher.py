@@ -154,5 +154,6 @@ def check_of(report: DriftReport, threshold: float) -> CheckResult:
     (t + r) / M, which `evidence` expresses on a log scale (docs/drift.md).
     """
     p_value = false_alarm_bound(report.requests) ** report.evidence
-    fault = f"a change against the data of {report.version} is proven in {what_changed(report.alarm_streams)}"
+    changed = what_changed(report.alarm_streams)
+    fault = f"the traffic provably differs from the reference data of {report.version} in {changed}"
     return CheckResult(DRIFT_CHECK, not concerns_people(report, threshold), p_value, -math.log(p_value), fault)

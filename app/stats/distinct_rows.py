@@ -58,10 +58,11 @@ class DistinctRows(msgspec.Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """The number of different rows: exact up to 256, else an estimate."""
+        """The number of different rows: exact up to 256, else an estimate, and never more than wins and losses."""
         if not self.sampled:
             return len(self.votes)
-        return max(_KEPT + 1, round((_KEPT - 1) * _ALL_HASHES / (max(self.votes) + 1)))
+        estimate = round((_KEPT - 1) * _ALL_HASHES / (max(self.votes) + 1))
+        return max(_KEPT + 1, min(estimate, self.wins + self.losses))
 
     def few(self, side: int) -> tuple[int, int] | None:
         """(votes, rows) of the wins (`side` 1) or losses (−1) where their rows are few; else None.

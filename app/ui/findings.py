@@ -137,7 +137,9 @@ def trust_in(each: ApiComparison, report: ApiExperiment, drift: ApiDrift | None)
     seen = [f"{passed} of {len(_all_checks(report))} checks and guardrails passed"]
     seen += ["no drift alarm"] if drift is not None and not drift.alarm else []
     if each.distinct_rows is not None:
-        seen.append(f"wins and losses come from {counted(each.distinct_rows, 'different row')}")
+        about = "about " if each.distinct_rows > 256 else ""  # beyond, their number is an estimate
+        seen.append(f"wins and losses come from {about}{counted(each.distinct_rows, 'different row')}")
+    seen += ["the interval is an approximation"] if each.asymptotic else []
     seen += [f"limits: {len(each.warnings)}, listed below"] if each.warnings else []
     note = as_sentence("; ".join(seen))
     if against:

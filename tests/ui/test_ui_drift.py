@@ -22,7 +22,7 @@ def drift(**changed):
         ([LENGTH], "the inputs"),
         ([ERRORS, LENGTH], "the inputs and the errors"),
         ([LENGTH, CLASS, ERRORS], "the inputs, the answers and the errors"),
-        ([DISTANCE], "the relation of the inputs"),
+        ([DISTANCE], "the relations between the inputs"),
         ([CLASS], "the answers"),
         ([ERRORS], "the errors"),
     ],

@@ -139,6 +139,18 @@ def test_what_is_not_decided_is_not_said_to_be_decided_by_its_rows():
     assert "wins and losses come from 40 different rows" in findings.trust_in(found.comparisons[0], found, None)[1]
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"distinct_rows": 257}, "come from about 257 different rows"),
+        ({"asymptotic": True}, "the interval is an approximation"),
+    ],
+)
+def test_what_is_an_estimate_is_said_to_be_one(changes, said):
+    found = report(compared(**changes))
+    assert said in findings.trust_in(found.comparisons[0], found, None)[1]
+
+
 def test_a_check_without_data_has_not_passed():
     empty = report(variants=(ApiVariant(version="v1"),))
     assert findings.check_state(CHECK, empty) is None

@@ -23,7 +23,7 @@ NAMES = ("drift", "drift_timeline")
 SHOWN = "drift-alarm-shown"
 _KINDS = {
     "inputs": "the inputs",
-    "joint": "the relation of the inputs",
+    "joint": "the relations between the inputs",
     "outputs": "the answers",
     "errors": "the errors",
 }

@@ -67,6 +67,6 @@ def test_the_sentence_names_kinds_and_the_first_streams():
     assert what_changed(streams) == "the inputs (x0, x1, x2 and 2 more) and the version's errors"
     assert what_changed(streams[5:]) == "the version's errors"
     joint = AlarmStream(name="distance", kind="joint", evidence=1.0, requests=10, at=None)
-    three = "the inputs (x0), how the inputs go together (distance) and the version's errors"
+    three = "the inputs (x0), the relations between the inputs (distance) and the version's errors"
     assert what_changed([streams[0], joint, streams[5]]) == three
     assert what_changed([]) == "the traffic, or the version's answers or errors"

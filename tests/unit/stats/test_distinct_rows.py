@@ -40,6 +40,12 @@ def test_beyond_256_rows_their_number_is_estimated_in_constant_memory(n, step):
     assert len(msgspec.json.encode(rows)) < 10_000
 
 
+def test_there_are_never_more_rows_than_wins_and_losses():
+    counts = [_of((row, 1) for row in range(start, start + 300)).count for start in range(0, 60_000, 300)]
+    assert max(counts) == 300
+    assert min(counts) > 256
+
+
 def test_votes_of_the_kept_rows_are_complete():
     chance = np.random.default_rng(1)
     votes = [
