@@ -54,10 +54,10 @@ class Client(threading.Thread):
                     self.answered += 1
                     self.slowest_s = max(self.slowest_s, time.monotonic() - started)
                     return json.loads(text)
-                wrong = f"{answer.status} {text[:80]!r}"
+                wrong = f"{path} {answer.status} {text[:80]!r}"
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
-                wrong = type(error).__name__
+                wrong = f"{path} {type(error).__name__}"
             self.failures[wrong] += 1
 
 
