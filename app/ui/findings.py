@@ -5,19 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from app.tables.counts import as_sentence, counted, noun_for
 from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiPoint, ApiTimeline
-from app.ui.wording import (
-    UNKNOWN,
-    moment,
-    number,
-    readable,
-    scale_of,
-    seconds_since,
-    share,
-    span,
-    unix_of,
-)
+from app.ui.wording import UNKNOWN, moment, number, readable, scale_of, seconds_since, share, span, unix_of
 
 VERDICTS = {"better": "✔ better", "worse": "✖ worse", "equivalent": "= equivalent", "undecided": "… undecided"}
 REWARD = "reward"
@@ -32,7 +24,6 @@ _VERBS = {
 }
 _DRIFT_ALARM = "drift alarm"
 _SAME = 5e-4
-_RATE_WINDOW_S = 86_400.0
 _AN_HOUR_S = 3600.0
 _DAY_S = 86_400.0
 _OVER = "nothing: it has ended"
@@ -81,7 +72,7 @@ def facts_of(
     `now` is Unix seconds.
     """
     scale = scale_of(report.metric)
-    left, cost = labels_to_come(each, points), cost_of(each, report, now)
+    left, cost = labels_to_come(each, points, now), cost_of(each, report, now)
     if report.recommendation.action == "investigate":
         cost = cost[0], f"{cost[1]} This holds only if the comparison can be trusted."
     if report.ended is not None:
@@ -161,15 +152,15 @@ def check_state(check: ApiCheck, report: ApiExperiment) -> bool | None:
     return None if check.ok and not counted else check.ok
 
 
-def labels_to_come(each: ApiComparison, points: Sequence[ApiPoint]) -> tuple[str, str]:
+def labels_to_come(each: ApiComparison, points: Sequence[ApiPoint], now: float) -> tuple[str, str]:
     """The 80 % range of the votes left until a decision, and how long they take at the present rate."""
     if each.verdict != "undecided":
         return "none: verdict reached", f"{counted(each.n, 'outcome')} so far."
     low, high = each.remaining or (None, None)
     if low is None:
         return "not known yet", f"{counted(each.n, 'outcome')} so far."
-    rate = vote_rate(points)
-    waits = "The rate is not known yet."
+    rate = vote_rate(points, now)
+    waits = "The rate is not known yet." if rate is None else "No label has come in the last day."
     if rate:
         waits = as_sentence(f"{span(low / rate, None if high is None else high / rate)} at the present rate")
     return left_in_words(low, high, each.unit), f"80 % range. {waits}"
@@ -219,15 +210,16 @@ def _unit(unit: str) -> str:
     return "own key" if unit == "key" else unit
 
 
-def vote_rate(points: Sequence[ApiPoint]) -> float | None:
-    """Votes a second over the last day of the timeline; None where that is not known."""
+def vote_rate(points: Sequence[ApiPoint], now: float) -> float | None:
+    """Votes a second over the day before `now` (Unix), also while none come; None where that is not known."""
     timed = [(unix_of(point.at), point.n) for point in points]
     known = [(at, n) for at, n in timed if at is not None]
     if not known:
         return None
-    last_at, last_n = known[-1]
-    first_at, first_n = next((at, n) for at, n in known if at >= last_at - _RATE_WINDOW_S)
-    return (last_n - first_n) / (last_at - first_at) if last_at > first_at and last_n > first_n else None
+    begun = max(now - _DAY_S, known[0][0])
+    came = known[-1][1] - float(np.interp(begun, [at for at, _ in known], [n for _, n in known]))
+    # Votes at the only moment that is known were cast before it.
+    return came / (now - begun) if now > begun and (came or begun > known[0][0]) else None
 
 
 def cost_of(each: ApiComparison, report: ApiExperiment, now: float) -> tuple[str, str]:

@@ -97,7 +97,7 @@ def points(*pairs):
 def test_labels_left_are_given_as_time_at_the_present_rate():
     waiting = compared(verdict="undecided", remaining=(200.0, 2000.0))
     rate = points((86_400 * 9, 1), (86_400, 800), (0, 1000))
-    assert findings.labels_to_come(waiting, rate) == (
+    assert findings.labels_to_come(waiting, rate, NOW) == (
         "200–2,000 more labels",
         "80 % range. 24 hours to 10 days at the present rate.",
     )
@@ -105,7 +105,20 @@ def test_labels_left_are_given_as_time_at_the_present_rate():
 
 @pytest.mark.parametrize("known", [[], points((0, 5)), points((10, 5), (0, 5)), [ApiPoint(challenger="v2", n=3)]])
 def test_a_rate_that_is_not_known_is_not_invented(known):
-    assert findings.vote_rate(known) is None
+    assert findings.vote_rate(known, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        # 300 labels in a burst, and nothing in the hour since.
+        (points((3660, 0), (3600, 300)), "Up to 2 hours at the present rate."),
+        (points((200_000, 0), (90_000, 300)), "No label has come in the last day."),
+    ],
+)
+def test_the_rate_counts_the_time_in_which_no_label_came(known, said):
+    waiting = compared(verdict="undecided", remaining=(0.0, 600.0))
+    assert findings.labels_to_come(waiting, known, NOW)[1] == f"80 % range. {said}"
 
 
 CHECK = ApiCheck(name="sample_ratio", ok=True, p_value=1.0)
