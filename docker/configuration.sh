@@ -48,6 +48,17 @@ check_edge() {
     esac
     return 1
   }
+  check_ports "$1"
+}
+
+# check_ports TAG: whether the edge proxy can have the ports that the running one does not have yet.
+check_ports() {
+  local address held
+  held=" $(docker port "$(containers_of edge | head -n 1)" | sed 's/.*://' | tr '\n' ' ') "
+  for address in "$(setting BIND 127.0.0.1):$(setting API_PORT 5000)" "$(setting ADMIN_BIND)" "$(setting TLS_BIND)"; do
+    if [ -z "$address" ] || [[ "$held" == *" ${address##*:} "* ]]; then continue; fi
+    quietly compose_as "$1" run --rm --no-deps -T -p "$address:5080" edge true </dev/null || return 1
+  done
 }
 
 # config_change TAG SERVICE: prints why the container must be replaced; prints nothing if it need not be.

@@ -193,7 +193,7 @@ restore_old_release() {
   if [ "${#OLD[@]}" -eq 0 ] || wait_for_edge "${#OLD[@]}"; then
     warn "bakeoff $TAG was NOT deployed; $OLD_TAG keeps serving."
   else
-    warn "bakeoff $TAG was NOT deployed. $OLD_TAG runs, but THE EDGE PROXY DOES NOT REACH IT, so nobody is answered: see" \
+    warn "bakeoff $TAG was NOT deployed. $OLD_TAG runs, but THE EDGE PROXY DOES NOT REACH IT, so nobody is answered: see above, and" \
       "'docker compose logs edge', correct $PROJECT_ROOT/.env, then: docker compose up -d --no-deps edge"
   fi
   exit "$((status == 0 ? 1 : status))"

@@ -26,7 +26,7 @@ quietly() {
     warn "${output:-$* failed}"
     case "$output" in
       *"port is already allocated"* | *"address already in use"*)
-        warn "a port is already in use: choose another one in $PROJECT_ROOT/.env (API_PORT, UI_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT)." ;;
+        warn "a port is already in use: choose another one in $PROJECT_ROOT/.env (API_PORT, TLS_BIND, ADMIN_BIND, UI_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT)." ;;
       *"no space left on device"*) warn "the disk is full: remove old images (docker image prune) or backups." ;;
     esac
     return 1

@@ -22,6 +22,9 @@ case "$*" in
   *StartedAt*) echo "$STARTED" ;;
   *"config --hash edge"*) echo "edge $HASH" ;;
   *" run "*" edge haproxy -c "*) echo "${REFUSED:-Configuration file is valid}"; [ -z "${REFUSED:-}" ] ;;
+  *MemTotal*) echo 4294967296 ;;
+  "port edge1") echo "5080/tcp -> 127.0.0.1:5000" ;;
+  *" run "*" edge true") echo "$* address already in use"; exit 1 ;;
 esac
 """
 
@@ -150,3 +153,15 @@ def test_a_setting_is_written_where_it_stands_below_its_comment(place: Path, bef
     (place / ".env").write_text(before)
     bash(place, "set_in_env API_CPUS 2")
     assert (place / ".env").read_text() == after
+
+
+@pytest.mark.parametrize("setting", ["TLS_BIND=0.0.0.0:443", "ADMIN_BIND=127.0.0.1:5001", "API_PORT=80"])
+def test_a_port_that_another_program_has_stops_a_deployment_while_the_edge_proxy_runs(
+    place: Path, setting: str
+) -> None:
+    assert bash(place, "check_edge v1 2>&1", BEFORE) == ""  # it has its own port already
+    (place / ".env").write_text(f"{setting}\n")
+    said = bash(place, "check_edge v1 2>&1 || echo stopped", BEFORE)
+    assert "a port is already in use" in said
+    assert setting.partition("=")[2] in said
+    assert said.endswith("stopped\n")
