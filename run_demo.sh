@@ -34,7 +34,8 @@ what is missing into .venv and starts the processes on this host (bakeoff demo).
   --local       run the processes on this host, without containers (as BAKEOFF_DEMO=local does)
   --docker      with Docker, or not at all (as BAKEOFF_DEMO=docker does)
   --full        with Docker, and with everything: PostgreSQL for the log, MLflow with its database and object store,
-                Grafana. Runs the smoke test, too. Takes up to 3.4 GB of memory; what cannot be pulled is named and left out
+                Grafana. Runs the smoke test, too. Takes up to 3.4 GB of memory, on a large host more (API_MEMORY); what
+                cannot be pulled is named and left out. Its choices stay in .env, for the next start
   --requests N  how many requests to send (400; 0 sends none)
   --once        stop everything after the report, and exit with 0; for scripts
   --logs DIR    the folder for the logs (logs)
