@@ -6,7 +6,9 @@ rows takes the columns of their blocks (`in_blocks` in `log_page.py`) instead.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
@@ -21,6 +23,7 @@ from app.domain.prediction_id import marks_of_raw, texts_of_ids
 _ENCODER = msgspec.json.Encoder()
 _ENCODE = _ENCODER.encode
 _VERSIONS = msgspec.json.Decoder(tuple[str, ...])
+_SELDOM = 1_000_000  # objects that were made and are still there
 # The fields of a `PredictionRow` that a block has as lists, with their names there.
 _COLUMNS = {
     "seq": "seqs",
@@ -224,3 +227,14 @@ def block_of(row: PredictionRow) -> Block | None:
 def place_in_block(row: PredictionRow) -> int:
     """The place of a row in its block."""
     return cast("RowOfBlock", row).at
+
+
+@contextlib.contextmanager
+def few_collections() -> Iterator[None]:
+    """Within the block cycles of objects are looked for seldom: decoded rows are many, and have none."""
+    before = gc.get_threshold()
+    gc.set_threshold(_SELDOM, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

@@ -5,9 +5,7 @@ Whoever works on many rows takes the columns of their blocks (`in_blocks`), or o
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple, cast, overload
@@ -28,8 +26,6 @@ from app.domain.log_event import (
     place_of_heartbeat,
     place_of_outcome,
 )
-
-_SELDOM = 1_000_000  # objects that were made and are still there
 
 
 class Rows(Sequence[PredictionRow]):
@@ -122,6 +118,17 @@ def epochs_in(rows: Sequence[PredictionRow]) -> set[int]:
     return {part.block.shared.epoch for part in parts} | {rows[place].epoch for place in alone}
 
 
+def as_columns(rows: list[PredictionRow]) -> Sequence[PredictionRow]:
+    """The rows as `Rows`, where all are of blocks; else as they are."""
+    if not all(isinstance(row, RowOfBlock) for row in rows):
+        return rows
+    own = cast("list[RowOfBlock]", rows)
+    blocks = {id(row.block): row.block for row in own}
+    numbers = {key: number for number, key in enumerate(blocks)}
+    of = np.array([numbers[id(row.block)] for row in own], np.int64)
+    return Rows([*blocks.values()], of, np.array([row.at for row in own], np.int64))
+
+
 class Part(NamedTuple):
     """Some rows of a block: their places among the rows that were given, and in the block; shape (n,) each."""
 
@@ -156,6 +163,14 @@ def in_blocks(rows: Sequence[object]) -> tuple[list[Part], list[int]]:
     return [Part(block, np.array(given), np.array(at)) for block, given, at in places.values()], alone
 
 
+class Joined(NamedTuple):
+    """Outcomes that joined their predictions: the events, their places among all events, and the predictions."""
+
+    events: list[OutcomeJoined]
+    places: np.ndarray
+    rows: Sequence[PredictionRow]
+
+
 class Events(Sequence[Event]):
     """Events in the total order: `rows` are those of the predictions that were logged, `others` are all other events.
 
@@ -177,6 +192,14 @@ class Events(Sequence[Event]):
         for place, event in zip(self.other_places.tolist(), self.others, strict=True):
             found[place] = event
         return found
+
+    @functools.cached_property
+    def joined(self) -> Joined:
+        """The outcomes that joined their predictions."""
+        found = [(place, event) for place, event in enumerate(self.others) if isinstance(event, OutcomeJoined)]
+        events = [event for _, event in found]
+        places = self.other_places[np.array([place for place, _ in found], np.int64)]
+        return Joined(events, places, as_columns([event.row for event in events]))
 
     @property
     def places(self) -> np.ndarray:
@@ -206,11 +229,9 @@ class Events(Sequence[Event]):
             if other:
                 found.append(self.others[before - 1])
             else:
-                found.append(self._logged.get(place) or self._logged.setdefault(place, self._at(place - before)))
+                known = self._logged.get(place)
+                found.append(known or self._logged.setdefault(place, PredictionLogged(self.rows[place - before])))
         return found
-
-    def _at(self, row: int) -> PredictionLogged:
-        return PredictionLogged(self.rows[row])
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.others)
@@ -272,14 +293,3 @@ def in_order(page: LogPage) -> Events:
     after = [place[0] for place, events in keyed for _ in events]
     others = [event for _, events in keyed for event in events]
     return Events(page.predictions, others, np.searchsorted(seqs, np.array(after, np.int64), side="right"))
-
-
-@contextlib.contextmanager
-def few_collections() -> Iterator[None]:
-    """Within the block cycles of objects are looked for seldom: decoded rows are many, and have none."""
-    before = gc.get_threshold()
-    gc.set_threshold(_SELDOM, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)

@@ -17,12 +17,12 @@ import numpy as np
 
 from app.domain.experiment import Configuration
 from app.domain.log_columns import AnswerColumns, Block, Shared
-from app.domain.log_event import FeedbackReceived, OutcomeCorrected, OutcomeJoined, OutcomeRow
-from app.domain.log_page import Events, Part, in_blocks
+from app.domain.log_event import FeedbackReceived, OutcomeCorrected, OutcomeJoined, OutcomeRow, PredictionRow
+from app.domain.log_page import Events, Part, in_blocks, taken
 from app.domain.monitor_state import LogTotals
 from app.monitor.experiment.events import value_of
 from app.monitor.experiment.latencies import bucket_of
-from app.monitor.experiment.plain_selection import Opened, Selection, are_single
+from app.monitor.experiment.plain_selection import Opened, Received, Selection, are_single, is_plain
 from app.monitor.experiment.traffic import slow_is_known
 from app.scoring.contract import Metric
 
@@ -55,27 +55,41 @@ class Requests(NamedTuple):
         return Requests(self.places[kept], self.block, self.at[kept], buckets)
 
 
-class Label(NamedTuple):
-    """A plain label once it is joined, at its place among the events."""
+class Labels(NamedTuple):
+    """Plain labels once they are joined, in order: outcomes, rows, and places among the events, with their values.
 
-    place: int
-    event: OutcomeJoined
-    value: float
+    `users` are the hashes of the rows' users, 0 for nobody, and `at_us` when both were there, µs since 1970; arrays
+    have shape (n,).
+    """
+
+    places: np.ndarray
+    outcomes: list[OutcomeRow]
+    rows: Sequence[PredictionRow]
+    values: np.ndarray
+    users: np.ndarray
+    at_us: np.ndarray
+
+    def part(self, which: np.ndarray) -> Labels:
+        """Those of these numbers."""
+        arrays = (each[which] for each in (self.values, self.users, self.at_us))
+        return Labels(
+            self.places[which], [self.outcomes[at] for at in which.tolist()], taken(self.rows, which), *arrays
+        )
 
 
 class Plain:
-    """The plain events of one experiment in a page. `received` are the labels as they came, with their values."""
+    """The plain events of one experiment in a page."""
 
     def __init__(self) -> None:
+        none = np.zeros(0, np.int64)
         self.requests: list[Requests] = []
-        self.received: list[tuple[str, OutcomeRow, float]] = []
-        self.labels: list[Label] = []
+        self.received: list[Received] = []
+        self.labels = Labels(none, [], [], np.zeros(0), none, none)
 
     @property
     def users(self) -> np.ndarray:
         """The hashes of the users of its requests and labels, ascending."""
-        of_labels = np.array([each.event.row.user_hash for each in self.labels], np.int64)
-        found = np.unique(np.concatenate([of_labels, *(each.users for each in self.requests)]))
+        found = np.unique(np.concatenate([self.labels.users, *(each.users for each in self.requests)]))
         named: np.ndarray = found[found != 0]
         return named
 
@@ -83,9 +97,8 @@ class Plain:
     def last_at_us(self) -> int:
         """When the newest of them came about, µs since 1970; 0 where there is none."""
         times = [int(each.block.at_us[each.at].max()) for each in self.requests]
-        times += [outcome.received_at_us for _, outcome, _ in self.received]
-        times += [each.event.at_us for each in self.labels]
-        return max(times, default=0)
+        times += [each.last_at_us for each in self.received]
+        return max(int(self.labels.at_us.max(initial=0)), *times, 0)
 
 
 class Found(NamedTuple):
@@ -107,12 +120,14 @@ def plain_of(
         return found._replace(others=np.arange(len(events)))
     selection = Selection(configurations, opened, totals)
     _find_requests(events, selection, found)
-    _find_outcomes(events, selection, found)
+    _find_labels(events, selection, found)
+    _find_received(events, selection, found)
     _leave_out(_users_of(events, left), found)
     for own, plain in found.plain.items():
-        found.epochs[own].update(each.shared.epoch for each in plain.requests)
-        found.epochs[own].update(each.event.outcome.epoch for each in plain.labels)
-        found.epochs[own].update(outcome.epoch for _, outcome, _ in plain.received)
+        epochs = found.epochs[own]
+        epochs.update(each.shared.epoch for each in plain.requests)
+        epochs.update(part.block.shared.epoch for part in in_blocks(plain.labels.rows)[0])
+        epochs.update(each.epoch for each in plain.received)
         _count(plain, totals)
     return found._replace(others=np.flatnonzero(left))
 
@@ -127,19 +142,48 @@ def _find_requests(events: Events, selection: Selection, found: Found) -> None:
             found.others[requests.places] = False
 
 
-def _find_outcomes(events: Events, selection: Selection, found: Found) -> None:
-    for place, event in zip(events.other_places.tolist(), events.others, strict=True):
-        if isinstance(event, OutcomeJoined):
-            own = selection.joined(event)
-            if own is not None:
-                found.plain[own].labels.append(Label(place, event, value_of(event.outcome.outcome)))
-        elif isinstance(event, FeedbackReceived):
-            own, served = selection.received(event.outcome)
-            if own is not None:
-                found.plain[own].received.append((served, event.outcome, value_of(event.outcome.outcome)))
-        else:
+def _find_labels(events: Events, selection: Selection, found: Found) -> None:
+    joined, numbers = events.joined, dict[str, list[np.ndarray]]()
+    outcomes = [event.outcome for event in joined.events]
+    for part in in_blocks(joined.rows)[0]:
+        own = selection.labelled(part.block)
+        if own is None:
             continue
-        found.others[place] = own is None
+        some, users = [outcomes[number] for number in part.places.tolist()], part.block.users[part.at]
+        plain = selection.are_plain(own, part.block, some, users) & are_single(part.block)[part.at]
+        numbers.setdefault(own, []).append(part.places[plain])
+    if not numbers:
+        return
+    values = np.array([value_of(each.outcome) for each in outcomes])
+    users, at_us = np.zeros(len(outcomes), np.int64), np.array([each.received_at_us for each in outcomes], np.int64)
+    for part in in_blocks(joined.rows)[0]:
+        users[part.places] = part.block.users[part.at]
+        at_us[part.places] = np.maximum(at_us[part.places], part.block.at_us[part.at])
+    every = Labels(joined.places, outcomes, joined.rows, values, users, at_us)
+    for own, parts in numbers.items():
+        found.plain[own].labels = every.part(np.sort(np.concatenate(parts)))
+        found.others[found.plain[own].labels.places] = False
+
+
+def _find_received(events: Events, selection: Selection, found: Found) -> None:
+    known: dict[tuple[int, int], Received | None] = {}
+    newest, left = dict[tuple[int, int], int](), found.others
+    for place, event in zip(events.other_places.tolist(), events.others, strict=True):
+        if not isinstance(event, FeedbackReceived):
+            continue
+        outcome = event.outcome
+        kind = outcome.epoch, outcome.version_ordinal
+        if kind not in known:
+            known[kind] = selection.received(*kind)
+        own = known[kind]
+        if own is not None and is_plain(outcome):
+            own.times[outcome.answer, outcome.outcome] += 1
+            newest[kind] = max(newest.get(kind, 0), outcome.received_at_us)
+            left[place] = False
+    for kind, last_at_us in newest.items():
+        received = known[kind]
+        assert received is not None  # it has a newest one
+        found.plain[selection.experiment(kind[0])].received.append(received._replace(last_at_us=last_at_us))
 
 
 def _users_of(events: Events, left: np.ndarray) -> set[int]:
@@ -149,8 +193,9 @@ def _users_of(events: Events, left: np.ndarray) -> set[int]:
     users = {events.rows[place].user_hash for place in alone}
     for block, rows, at in parts:
         users.update(np.unique(block.users[at[left[places[rows]]]]).tolist())
-    for place, event in zip(events.other_places.tolist(), events.others, strict=True):
-        if left[place] and isinstance(event, OutcomeJoined | OutcomeCorrected) and event.row is not None:
+    for number in np.flatnonzero(left[events.other_places]).tolist():
+        event = events.others[number]
+        if isinstance(event, OutcomeJoined | OutcomeCorrected) and event.row is not None:
             users.add(event.row.user_hash)
     return users - {0}
 
@@ -163,16 +208,17 @@ def _leave_out(users: Collection[int], found: Found) -> None:
         plain.requests = [each for each in (some.without(users) for some in plain.requests) if len(each.places)]
         for each in plain.requests:
             found.others[each.places] = False
-        for label in plain.labels:
-            found.others[label.place] = label.event.row.user_hash in users
-        plain.labels = [each for each in plain.labels if not found.others[each.place]]
+        is_left = np.isin(plain.labels.users, [*users])
+        found.others[plain.labels.places[is_left]] = True
+        plain.labels = plain.labels.part(np.flatnonzero(~is_left))
 
 
 def _count(plain: Plain, totals: LogTotals) -> None:
-    totals.outcomes += len(plain.received)
-    for _, outcome, _ in plain.received:
-        totals.feedback[outcome.version_ordinal] += 1
-        totals.clock_us = max(totals.clock_us, outcome.received_at_us)
+    for received in plain.received:
+        number = received.times.total()
+        totals.outcomes += number
+        totals.feedback[received.ordinal] += number
+        totals.clock_us = max(totals.clock_us, received.last_at_us)
     for each in plain.requests:
         totals.predictions += len(each.places)
         totals.clock_us = max(totals.clock_us, int(each.block.at_us[each.at].max()))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -15,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from app.domain.log_page import Part, in_blocks
+from app.monitor.experiment.events import value_of
 from app.monitor.experiment.methods.contract import Observation
-from app.monitor.experiment.plain import Label, Plain, Requests, tells_apart
+from app.monitor.experiment.plain import Labels, Plain, Requests, tells_apart
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState
 from app.monitor.experiment.traffic import Assigned
 from app.monitor.experiment.units import UnitColumns, row_hashes, unit_of_user
@@ -74,13 +74,13 @@ class PlainOutcomes:
         self._state = state
         self._done: tuple[float, int] = (0, 0)
         _count_received(state, plan, plain)
-        parts, _ = in_blocks([each.event.row for each in plain.labels])
+        parts, _ = in_blocks(plain.labels.rows)
         labels = _labels_of(plain.labels, parts, units)
         self._places: list[int] = labels.places.tolist()
-        self._at_us = [each.event.at_us for each in plain.labels]
+        self._at_us: list[int] = plain.labels.at_us.tolist()
         self.rated = self._rated(parts, labels.places)
-        classes = _classes(parts, len(plain.labels), plan)
-        values = _values(plan, classes, plain.labels)
+        classes = _classes(parts, len(labels.places), plan)
+        values = _values(plan, classes, plain.labels.values)
         requests = {
             challenger: _count_answers(plan, plain.requests, (place, challenger, pair), units)
             for place, (challenger, pair) in enumerate(state.pairs.items())
@@ -150,12 +150,11 @@ class PlainOutcomes:
         return Assigned(places[kept], epochs[kept], members[kept])
 
 
-def _labels_of(labels: Sequence[Label], parts: Sequence[Part], units: UnitColumns) -> _LabelColumns:
-    places = np.array([each.place for each in labels], np.int64)
-    users, seqs = np.zeros(len(labels), np.int64), np.zeros(len(labels), np.int64)
+def _labels_of(labels: Labels, parts: Sequence[Part], units: UnitColumns) -> _LabelColumns:
+    seqs = np.zeros(len(labels.places), np.int64)
     for block, own, at in parts:
-        users[own], seqs[own] = block.users[at], np.array(block.seqs)[at]
-    return _LabelColumns(places, users, units.units_of(users), seqs)
+        seqs[own] = np.array(block.seqs)[at]
+    return _LabelColumns(labels.places, labels.users, units.units_of(labels.users), seqs)
 
 
 def _hashes(parts: Sequence[Part], wanted: np.ndarray) -> np.ndarray:
@@ -169,8 +168,9 @@ def _hashes(parts: Sequence[Part], wanted: np.ndarray) -> np.ndarray:
 def _count_received(state: ExperimentState, plan: ExperimentPlan, plain: Plain) -> None:
     """Count the labels as they came, and the served answers' scores, which an id is enough for."""
     metric, terms = plan.metric, plan.terms
-    counted = Counter((served, outcome.answer, value) for served, outcome, value in plain.received)
-    for (served, answer, value), times in counted.items():
+    counted = ((each.version, *of, times) for each in plain.received for of, times in each.times.items())
+    for served, answer, text, times in counted:
+        value = value_of(text)
         state.labels += times
         state.beside += times * (not metric.is_outcome(value, terms))
         tally = state.versions[served]
@@ -216,9 +216,9 @@ def _classes(parts: Sequence[Part], labels: int, plan: ExperimentPlan) -> dict[s
     return found
 
 
-def _values(plan: ExperimentPlan, classes: Mapping[str, np.ndarray], labels: Sequence[Label]) -> dict[str, np.ndarray]:
-    """The value of each version's answers, NaN for none; shape (labels,) each."""
-    known, of = np.unique([each.value for each in labels], return_inverse=True)
+def _values(plan: ExperimentPlan, classes: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The value of each version's answers by the labels' values, NaN for none; shape (labels,) each."""
+    known, of = np.unique(labels, return_inverse=True)
     found = {}
     for version, own in classes.items():
         codes, places = np.unique((own + 1) * max(1, len(known)) + of, return_inverse=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from app.domain.experiment import Configuration
-from app.domain.log_columns import Block, Shared, block_of, place_in_block
-from app.domain.log_event import OutcomeJoined, OutcomeRow
+from app.domain.log_columns import Block, Shared
+from app.domain.log_event import OutcomeRow
 from app.domain.monitor_state import LogTotals
 from app.domain.prediction import REPORTED
 from app.domain.prediction_id import are_first_draws, are_sticky
@@ -23,6 +24,19 @@ class Opened(NamedTuple):
 
     plan: ExperimentPlan
     state: ExperimentState
+
+
+class Received(NamedTuple):
+    """Plain labels as they came, of answers of one version in one config revision.
+
+    `times` counts them by the answer in the id and the value (JSON); the newest came at `last_at_us`, µs since 1970.
+    """
+
+    epoch: int
+    version: str
+    ordinal: int
+    times: Counter[tuple[float, str]]
+    last_at_us: int
 
 
 class Selection:
@@ -44,7 +58,6 @@ class Selection:
             epoch: {ordinal: name for name, ordinal in each.ordinals.items()} for epoch, each in self._known.items()
         }
         self._scored = {name: _scores(each) for name, each in opened.items()}
-        self._blocks: dict[int, str | None] = {}
         self._knows_users = {
             name: all(unit_of_user(each.plan) in pair.kinds for pair in each.state.pairs.values())
             for name, each in opened.items()
@@ -67,39 +80,39 @@ class Selection:
             return None
         return configuration.experiment_id
 
-    def joined(self, event: OutcomeJoined) -> str | None:
-        """The experiment of a plain label whose row is known."""
-        row, outcome = event.row, event.outcome
-        block = block_of(row)
-        if block is None or not _is_plain(outcome) or outcome.user_hash != row.user_hash:
-            return None
-        if id(block) not in self._blocks:
-            self._blocks[id(block)] = self._labelled(block)
-        own = self._blocks[id(block)] if outcome.epoch == block.shared.epoch else None
-        if own is None or not are_single(block)[place_in_block(row)]:
-            return None
-        return own if not row.user_hash or self._knows_users[own] else None
-
-    def _labelled(self, block: Block) -> str | None:
+    def labelled(self, block: Block) -> str | None:
+        """The experiment of the plain labels of a block's rows; None where they have none."""
         own = self.experiment_of(block.shared)
         if own is None or not self._scored[own] or any(each.classes is None for each in block.answers.values()):
             return None
         pairs = self.opened[own].state.pairs.values()
         return own if all("request" in pair.kinds for pair in pairs) else None
 
-    def received(self, outcome: OutcomeRow) -> tuple[str | None, str]:
-        """The experiment of a plain label that comes in, and the version that answered; no experiment of another."""
-        configuration = self._known.get(outcome.epoch)
-        if configuration is None or not _is_plain(outcome) or outcome.version_ordinal not in self._totals.feedback:
-            return None, ""
-        own = configuration.experiment_id
-        served = self._served[outcome.epoch].get(outcome.version_ordinal)
-        plain = self._scored[own] and served in self.opened[own].state.versions
-        plain = plain and outcome.epoch in self.opened[own].state.epochs
-        return (own, served or "") if plain else (None, "")
+    def are_plain(self, own: str, block: Block, outcomes: Sequence[OutcomeRow], users: np.ndarray) -> np.ndarray:
+        """Which labels of rows of a block, whose users are these, can be plain; shape (n,)."""
+        epoch = block.shared.epoch
+        found = np.array([each.epoch == epoch and is_plain(each) for each in outcomes], bool)
+        found &= np.array([each.user_hash for each in outcomes], np.int64) == users
+        return found if self._knows_users[own] else found & (users == 0)
+
+    def experiment(self, epoch: int) -> str:
+        """The experiment of a config revision of which labels can be plain."""
+        return self._known[epoch].experiment_id
+
+    def received(self, epoch: int, ordinal: int) -> Received | None:
+        """The plain labels that come in of a version's answers, before the first one; None where there are none."""
+        configuration = self._known.get(epoch)
+        if configuration is None or ordinal not in self._totals.feedback:
+            return None
+        own, served = configuration.experiment_id, self._served[epoch].get(ordinal)
+        state = self.opened[own].state
+        if served is None or not self._scored[own] or served not in state.versions or epoch not in state.epochs:
+            return None
+        return Received(epoch, served, ordinal, Counter(), 0)
 
 
-def _is_plain(outcome: OutcomeRow) -> bool:
+def is_plain(outcome: OutcomeRow) -> bool:
+    """Whether an outcome is a label that counts, and that nothing has corrected."""
     return outcome.kind == "actual" and outcome.counts and outcome.corrected is None
 
 

@@ -8,7 +8,7 @@ from typing import IO, Literal
 import msgspec
 import pyarrow as pa
 
-from app.domain.log_page import few_collections
+from app.domain.log_columns import few_collections
 from app.services.export.batches import batch_of
 from app.services.export.columns import SCHEMA_VERSION, Contracts, FeatureColumns
 from app.services.export.rows import LogReads, Position, RowForm, Selection
