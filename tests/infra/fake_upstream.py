@@ -48,7 +48,9 @@ class FakeUpstream:
                     upstream.asked.append(Asked(self.command, self.path, headers))
                     if len(upstream.asked) <= upstream.broken:
                         return
-                self.send_response(200 if ready else upstream.status)
+                # As an api whose store is away: it is ready for predictions, and that is what the edge has to ask.
+                without_store = ready and "X-Attempt-Id" not in self.headers and self.path == "/health/ready"
+                self.send_response(503 if without_store else 200 if ready else upstream.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
