@@ -162,6 +162,12 @@ def sustained_rate(lab: Lab) -> str:
     )
 
 
+def hosts(lab: Lab) -> str:
+    """Two hosts with a worker each against one with two, on one PostgreSQL with a monitor, labels for all."""
+    got = lab.figures["hosts"] = sustained.hosts(lab.iris.folder, lab.plan.sustained_s / 4, min(3, lab.plan.rounds))
+    return sustained.hosts_table(got)
+
+
 def overload(lab: Lab) -> str:
     """Ten times the connections of capacity: how much is answered, and how late."""
     with ExitStack() as stack:
@@ -255,6 +261,7 @@ LINES: dict[str, Callable[[Lab], str]] = {
     "rates": rates,
     "one-worker": one_worker,
     "sustained": sustained_rate,
+    "hosts": hosts,
     "overload": overload,
     "batch": batch,
     **{
@@ -272,6 +279,7 @@ def expected_s(name: str, plan: Plan) -> float:
         "rates": 30 + 3 * 6 * (one + 1.5),
         "one-worker": 10 + 2 * (one + 1.5),
         "sustained": 15 + plan.sustained_s,
+        "hosts": 2 * min(3, plan.rounds) * (20 + plan.sustained_s / 4),
         "overload": 10 + 5 * plan.seconds,
         "batch": 30,
         "forest": 90 + larger,

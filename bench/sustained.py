@@ -7,19 +7,25 @@ and the client knows when that many had been answered and acknowledged.
 from __future__ import annotations
 
 import bisect
+import json
+import statistics
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import requests
 from contenders import product, start
 from load import IRIS, ended, started
 from running import monitor_process
-from servers import places
+from servers import ROOT, bakeoff, places, processor_s
+
+sys.path.insert(0, str(ROOT))
+from tests import postgres
 
 CONNECTIONS = 64
 _MOST_BEHIND_S = 180
@@ -130,3 +136,77 @@ def _caught_up(url: str, wanted: Counts) -> float | None:
             return report.at_s
         time.sleep(0.1)
     return None
+
+
+def hosts(folder: Path, seconds: float, rounds: int) -> dict[int, list[dict[str, float]]]:
+    """Rounds of one host with two workers, and of two with one each, on one PostgreSQL, by the number of hosts.
+
+    All read the registry in `folder` and have its key. A monitor runs beside the first. Each round has its own log.
+    """
+    measured: dict[int, list[dict[str, float]]] = {1: [], 2: []}
+    with postgres.server(fsync="on", full_page_writes="on") as server:
+        for _ in range(rounds):
+            for count, found in measured.items():
+                found.append(_on_hosts(folder, seconds, count, server.fresh()))
+    return measured
+
+
+def _on_hosts(folder: Path, seconds: float, count: int, database: str) -> dict[str, float]:
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        key = folder / "data" / "keys" / "deployment.key"
+        own = {**places(folder), "DATABASE_URL": database, "DEPLOYMENT_KEY_FILE": str(key), "AUTO_DECIDE": "off"}
+        settings = [{**own, "DATA_DIR": str(place / str(number))} for number in range(count)]
+        one = product(folder, workers=2 // count)
+        apis = [stack.enter_context(start(replace(one, environment={**one.environment, **host}))) for host in settings]
+        urls = [f"http://127.0.0.1:{api.port}" for api in apis]
+        before, used = counted(urls[0]), sum(processor_s(api.process) for api in apis)
+        IRIS.write(place / "rows", seed=1)
+        with monitor_process(settings[0]):
+            loads = [
+                started(
+                    api.port, CONNECTIONS // count, seconds, "labelled.lua", str(place / "rows"), f"{place}/{n}.counts"
+                )
+                for n, api in enumerate(apis)
+            ]
+            figures = [ended(load) for load in loads]
+            used = sum(processor_s(api.process) for api in apis) - used
+            dropped = sum(sum(series(url, "predictions_dropped_total")) for url in urls)
+            predictions, labels = (sum(each[name] for each in figures) for name in ("predictions", "labels"))
+            wanted = Counts(0, before.predictions + int(predictions - dropped), before.labels + int(labels))
+            _caught_up(urls[-1], wanted)
+            last = counted(urls[-1])
+        rebuilt = json.loads(bakeoff(folder, "monitor", "--rebuild", "--json", **settings[0]))
+    return {
+        "predictions_per_s": sum(each["predictions"] / each["seconds"] for each in figures),
+        "labels_per_s": sum(each["labels"] / each["seconds"] for each in figures),
+        "p99_ms": max(each["p99_ms"] for each in figures),
+        "refused": sum(each["refused"] + each["errors"] for each in figures),
+        "dropped": dropped,
+        "processor_us": 1e6 * used / predictions,
+        # The report may have more: the last ones were acknowledged when wrk had stopped to count.
+        "labels_lost": max(0, wanted.labels - last.labels),
+        "equal": float(all(rebuilt["states_equal"].values())),
+    }
+
+
+def hosts_table(measured: Mapping[int, list[dict[str, float]]]) -> str:
+    """The medians of the rounds, and the ratio that two hosts have to one in the median round."""
+    shown = {
+        "predictions_per_s": "predictions/s",
+        "labels_per_s": "labels acknowledged/s",
+        "processor_us": "processor time of the APIs, µs a prediction with its label",
+        "p99_ms": "p99, ms",
+        "refused": "requests refused",
+        "dropped": "records dropped",
+        "labels_lost": "acknowledged labels that the report lacks",
+        "equal": "evidence equal to a replay, share of rounds",
+    }
+    lines = ["| two workers, PostgreSQL | on one host | on two hosts | ratio |", "|---|---|---|---|"]
+    for name, title in shown.items():
+        one, two = ([each[name] for each in measured[count]] for count in (1, 2))
+        ratios = [b / a for a, b in zip(one, two, strict=True) if a]
+        middle = statistics.mean if name == "equal" else statistics.median
+        ratio = f"{statistics.median(ratios):.2f}" if ratios else ""
+        lines.append(f"| {title} | {middle(one):,.6g} | {middle(two):,.6g} | {ratio} |")
+    return "\n".join(lines)
