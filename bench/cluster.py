@@ -176,6 +176,7 @@ class Cluster:
 
     def cold(self) -> None:
         """Start a third API pod, three times, with nothing else going on."""
+        self.scale(2)
         for _ in range(3):
             known = {pod["metadata"]["name"] for pod in pods("api")}
             self.scale(3)
