@@ -126,6 +126,9 @@ def photograph(browser: Browser, url: str, table: Path) -> None:
                 each.get_by_text("rate unknown yet").first.wait_for(state="hidden")
             tab.wait_for_timeout(RATES_MS)
         for theme, each in tabs.items():
+            # Chromium drops its requests when the host gets or loses a network, such as one of Docker.
+            if each.get_by_text("Failed to fetch dynamically imported module").count():
+                sys.exit(f"{name} ({theme}) was not loaded whole: a network of this host changed. Run this again.")
             save(each.screenshot(), IMAGES / f"{name.lower()}-{theme}.png")
             print(f"{name.lower()}-{theme}.png", flush=True)
 
