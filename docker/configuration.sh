@@ -18,7 +18,7 @@ config_sum() {
     printf '%s\n' "$definition"
     # shellcheck disable=SC2016  # searches for literal dollar signs
     for variable in $(grep -o '${[A-Z_]*' <<<"$definition" | tr -d '${' | sort -u); do
-      say "$variable=$(setting "$variable")"
+      say "$variable=${!variable:-$(written "$variable")}"
     done
     (cd "$PROJECT_ROOT" && find "$(config_files "$1")" -type f | LC_ALL=C sort | tr '\n' '\0' | xargs -0 -r sha256sum)
   } | sha256sum | cut -c 1-16
@@ -33,32 +33,51 @@ update_config() {
   quietly compose_as "$1" up -d --no-deps --no-build --force-recreate "$2"
 }
 
-# check_edge TAG: whether the edge proxy would start, if it is to be replaced. Asked before anything is changed: one that
-# does not start leaves nobody to answer.
+# check_edge TAG: whether the edge proxy would start, if it is to be replaced, and whether every service can have its
+# ports. Asked before anything is changed: a proxy that does not start leaves nobody to answer.
 check_edge() {
-  local output
+  check_proxy "$1" && check_ports "$1"
+}
+
+check_proxy() {
+  local output certificate
   [ -n "$(config_change "$1" edge)" ] || return 0
+  certificate="$(setting TLS_CERT_FILE /dev/null)"
+  # Not left to Compose: some versions make a folder where the file is missing.
+  (cd "$PROJECT_ROOT" && [ -e "$certificate" ] && [ ! -d "$certificate" ]) || {
+    warn "TLS_CERT_FILE=$certificate is not a file: the edge proxy would not start with it."
+    return 1
+  }
   output="$(compose_as "$1" run --rm --no-deps -T edge haproxy -c -f /usr/local/etc/haproxy/haproxy.cfg </dev/null 2>&1)" || {
     warn "the edge proxy would not start with these settings:"
     printf '%s\n' "$output" | grep -v '^\[NOTICE\]' | sed 's/^/    /' >&2 || true
     case "$output" in
-      *edge.pem* | *"source path does not exist"* | *"SSL certificate"*)
+      *edge.pem* | *"SSL certificate"*)
         warn "TLS_CERT_FILE=$(setting TLS_CERT_FILE) must name a file with the certificate, its chain and its key, which the" \
           "user 99 can read: chown 99 FILE && chmod 400 FILE" ;;
     esac
     return 1
   }
-  check_ports "$1"
 }
 
-# check_ports TAG: whether the edge proxy can have the ports that the running one does not have yet.
+# check_ports TAG: whether the services that run can have the ports that they do not have yet.
 check_ports() {
-  local address held
-  held=" $(docker port "$(containers_of edge | head -n 1)" | sed 's/.*://' | tr '\n' ' ') "
-  for address in "$(setting BIND 127.0.0.1):$(setting API_PORT 5000)" "$(setting ADMIN_BIND)" "$(setting TLS_BIND)"; do
-    if [ -z "$address" ] || [[ "$held" == *" ${address##*:} "* ]]; then continue; fi
+  local service address held operations
+  operations="$(setting OPERATIONS_BIND 127.0.0.1)"
+  while read -r service address; do
+    [ -n "$address" ] && [ -n "$(containers_of "$service")" ] || continue
+    held=" $(docker port "$(containers_of "$service" | head -n 1)" | sed 's/.*://' | tr '\n' ' ') "
+    [[ "$held" != *" ${address##*:} "* ]] || continue
+    # In a container of the edge proxy's image, whatever service the port is of.
     quietly compose_as "$1" run --rm --no-deps -T -p "$address:5080" edge true </dev/null || return 1
-  done
+  done <<ADDRESSES
+edge $(setting BIND 127.0.0.1):$(setting API_PORT 5000)
+edge $(setting ADMIN_BIND)
+edge $(setting TLS_BIND)
+ui $(setting UI_BIND 127.0.0.1):$(setting UI_PORT 8501)
+prometheus $operations:$(setting PROMETHEUS_PORT 9090)
+alertmanager $operations:$(setting ALERTMANAGER_PORT 9093)
+ADDRESSES
 }
 
 # config_change TAG SERVICE: prints why the container must be replaced; prints nothing if it need not be.

@@ -221,7 +221,7 @@ Nothing was changed. To deploy with downtime instead, stop the stack first: dock
   DONE=yes
   remove_old
   record_release "$TAG" "$OLD_TAG" "$old_api" "$old_ui"
-  previous="$(recorded PREVIOUS_TAG)"
+  previous="$(before PREVIOUS_TAG)"
   remove_older_images "$TAG" ${previous:+"$previous"} ||
     warn "not all images of earlier releases could be removed; list them with: docker image ls 'bakeoff-*'"
   if [ -n "$previous" ]; then previous="the previous release was $previous (docker/rollback.sh returns to it)"; fi

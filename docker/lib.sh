@@ -6,9 +6,25 @@ PROJECT_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
 # setting NAME [DEFAULT]: a variable's value as Compose resolves it: from the environment, else from .env, else DEFAULT.
 setting() {
-  local value="${!1:-}" file="$PROJECT_ROOT/.env"
-  if [ -z "$value" ] && [ -f "$file" ]; then value="$(sed -n "s/^$1=//p" "$file" | tail -n 1)"; fi
+  local value="${!1:-}"
+  [ -n "$value" ] || value="$(unquoted "$(written "$1")")"
   printf '%s\n' "${value:-${2:-}}"
+}
+
+# written NAME: a variable's value as it stands in .env, with its quotes and the comment behind it.
+written() {
+  [ ! -f "$PROJECT_ROOT/.env" ] || sed -n "s/^$1=//p" "$PROJECT_ROOT/.env" | tail -n 1
+}
+
+# A value of .env without its quotes, or without the comment that follows it.
+unquoted() {
+  local double='^"([^"]*)"[[:space:]]*(#.*)?$' single="^'([^']*)'[[:space:]]*(#.*)?\$" value="${1%$'\r'}"
+  if [[ "$value" =~ $double ]] || [[ "$value" =~ $single ]]; then
+    printf '%s' "${BASH_REMATCH[1]}"
+    return
+  fi
+  value="${value%%[[:space:]]#*}"
+  printf '%s' "${value%"${value##*[![:space:]]}"}"
 }
 
 COMPOSE_PROJECT_NAME="$(setting COMPOSE_PROJECT_NAME bakeoff)"
@@ -104,13 +120,19 @@ set_in_env() {
 }
 
 # replace_file FILE: replaces its content with standard input atomically. Who could read it, still can; a new one is the
-# owner's alone.
+# owner's alone. On a full disk it stays as it is, also where errexit is off.
 replace_file() {
   local draft
   draft="$(mktemp "$1.XXXXXX")" || return 1
-  cat >"$draft"
+  cat >"$draft" || {
+    rm -f "$draft"
+    return 1
+  }
   [ ! -f "$1" ] || { chmod --reference="$1" "$draft" && chown --reference="$1" "$draft"; } 2>/dev/null || true
-  mv -f "$draft" "$1"
+  mv -f "$draft" "$1" || {
+    rm -f "$draft"
+    return 1
+  }
 }
 
 # Docker refuses a CPU limit above the number of cores.

@@ -6,6 +6,9 @@ RELEASE_FILE="$PROJECT_ROOT/.release"
 # recorded NAME: a value of .release; empty if there is none.
 recorded() { [ ! -f "$RELEASE_FILE" ] || sed -n "s/^$1=//p" "$RELEASE_FILE" | head -n 1; }
 
+# before NAME: a value of the previous release. Former versions of these scripts recorded a release as its own predecessor.
+before() { [ "$(recorded PREVIOUS_TAG)" = "$(recorded TAG)" ] || recorded "$1"; }
+
 # The tag that a plain `docker compose up` would use.
 configured_tag() { setting BAKEOFF_TAG local; }
 
@@ -13,7 +16,7 @@ configured_tag() { setting BAKEOFF_TAG local; }
 # with other settings, leaves the previous one as it was: rollback.sh would otherwise return to itself.
 record_release() {
   local service previous=("$2" "$3" "$4")
-  [ "$1" != "$2" ] || previous=("$(recorded PREVIOUS_TAG)" "$(recorded PREVIOUS_API)" "$(recorded PREVIOUS_UI)")
+  [ "$1" != "$2" ] || previous=("$(before PREVIOUS_TAG)" "$(before PREVIOUS_API)" "$(before PREVIOUS_UI)")
   set_in_env BAKEOFF_TAG "$1"
   {
     say "# Written by docker/deploy.sh; docker/rollback.sh returns to PREVIOUS."

@@ -214,7 +214,7 @@ undo() {
 wait_ready() {
   local deadline=$((SECONDS + 10)) id
   for id in "$@"; do
-    until docker exec "$id" python -I -S docker/healthcheck.py http://127.0.0.1:5000/health/ready >/dev/null 2>&1; do
+    until docker exec "$id" python -I -S docker/healthcheck.py "http://127.0.0.1:5000/health/ready?of=predictions" >/dev/null 2>&1; do
       [ "$SECONDS" -lt "$deadline" ] || break
       sleep 0.5
     done

@@ -53,9 +53,9 @@ roll_back_here() {
   local tag
   require_docker
   [ -n "$(recorded TAG)" ] || fail "docker/deploy.sh has not deployed here yet: there is no previous release."
-  [ -n "$(recorded PREVIOUS_TAG)" ] || fail "no release was deployed here before $(recorded TAG)."
-  tag="$(tag_of_images "$(recorded PREVIOUS_TAG)" "$(recorded PREVIOUS_API)" "$(recorded PREVIOUS_UI)")" ||
-    fail "the images of $(recorded PREVIOUS_TAG) are gone from this host: build or load them, then run docker/deploy.sh local --tag $(recorded PREVIOUS_TAG)."
+  [ -n "$(before PREVIOUS_TAG)" ] || fail "no release was deployed here before $(recorded TAG)."
+  tag="$(tag_of_images "$(before PREVIOUS_TAG)" "$(before PREVIOUS_API)" "$(before PREVIOUS_UI)")" ||
+    fail "the images of $(before PREVIOUS_TAG) are gone from this host: build or load them, then run docker/deploy.sh local --tag $(before PREVIOUS_TAG)."
   say "Rolling back from $(recorded TAG) to $tag ..."
   "$PROJECT_ROOT/docker/deploy.sh" local --tag "$tag" --smoke new ${OPTIONS[@]+"${OPTIONS[@]}"}
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Reading a .env file without executing it. Sourced by run_demo.sh, which brings `fail`.
+# Reading a .env file without executing it. Sourced by run_demo.sh after docker/lib.sh.
 
 # Sets the variables of a .env file that the environment does not have already.
 load_env_file() {
@@ -15,15 +15,4 @@ load_env_file() {
     value="$(unquoted "${BASH_REMATCH[3]}")"
     if [ -z "${!name+set}" ]; then export "$name=$value"; fi
   done <"$file"
-}
-
-# A value without its quotes, or without the comment that follows it.
-unquoted() {
-  local double='^"([^"]*)"[[:space:]]*(#.*)?$' single="^'([^']*)'[[:space:]]*(#.*)?\$" value="$1"
-  if [[ "$value" =~ $double ]] || [[ "$value" =~ $single ]]; then
-    printf '%s' "${BASH_REMATCH[1]}"
-    return
-  fi
-  value="${value%%[[:space:]]#*}"
-  printf '%s' "${value%"${value##*[![:space:]]}"}"
 }

@@ -20,6 +20,9 @@ TEXT
 setting() {
   local value
   value="$(sed -n "s/^$1=//p" "$RELEASE/.env" 2>/dev/null | tail -n 1)"
+  # Without quotes, or the comment behind it, as docker/lib.sh reads it.
+  value="${value%$'\r'}"
+  value="$(sed -E "s/^\"([^\"]*)\".*/\1/; t; s/^'([^']*)'.*/\1/; t; s/[[:space:]]+(#.*)?\$//" <<<"$value")"
   printf '%s\n' "${value:-${2:-}}"
 }
 

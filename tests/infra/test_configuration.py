@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,13 +18,15 @@ from tests.waiting import eventually
 BEFORE, AFTER = "2020-01-01T00:00:00.000000001Z", "2099-01-01T00:00:00.000000001Z"
 DOCKER = """#!/usr/bin/env bash
 case "$*" in
-  "ps "*) echo "$CONTAINER" ;;
+  "ps "*service=edge*) echo "$CONTAINER" ;;
+  "ps "*service=ui*) echo ui1 ;;
   *config-hash*) echo "made-of" ;;
   *StartedAt*) echo "$STARTED" ;;
   *"config --hash edge"*) echo "edge $HASH" ;;
   *" run "*" edge haproxy -c "*) echo "${REFUSED:-Configuration file is valid}"; [ -z "${REFUSED:-}" ] ;;
   *MemTotal*) echo 4294967296 ;;
-  "port edge1") echo "5080/tcp -> 127.0.0.1:5000" ;;
+  "port edge1") printf '%s\n' "5080/tcp -> 127.0.0.1:5000" "5443/tcp -> 127.0.0.1:443" ;;
+  "port ui1") echo "8501/tcp -> 127.0.0.1:8501" ;;
   *" run "*" edge true") echo "$* address already in use"; exit 1 ;;
 esac
 """
@@ -113,20 +116,29 @@ def test_replacing_the_edge_proxy_is_announced_first(place: Path) -> None:
     ("refused", "said"),
     [
         ("[ALERT] (7) : 'bind :5443' : cannot open the file '/usr/local/etc/haproxy/edge.pem'.", "chown 99"),
-        (
-            "invalid mount config for type bind: bind source path does not exist: /x/none.pem",
-            "TLS_CERT_FILE=./none.pem",
-        ),
         ("[ALERT] (7) : missing port specification in '5001'", "missing port specification in '5001'"),
     ],
 )
 def test_an_edge_proxy_that_would_not_start_stops_a_deployment_with_the_reason(
     place: Path, refused: str, said: str
 ) -> None:
-    (place / ".env").write_text("TLS_CERT_FILE=./none.pem\n")
+    (place / ".env").write_text("TLS_CERT_FILE=./edge.pem\n")
+    (place / "edge.pem").touch()
     out = bash(place, f"REFUSED={shlex.quote(refused)}; export REFUSED; check_edge v1 2>&1 || echo stopped", BEFORE)
     assert "would not start" in out
     assert said in out
+    assert out.endswith("stopped\n")
+
+
+@pytest.mark.parametrize("made", [None, "folder"])
+def test_a_certificate_that_is_no_file_stops_a_deployment_before_compose_makes_a_folder_of_it(
+    place: Path, made: str | None
+) -> None:
+    (place / ".env").write_text('TLS_CERT_FILE="./none.pem"  # from the authority\n')
+    if made:
+        (place / "none.pem").mkdir()
+    out = bash(place, "check_edge v1 2>&1 || echo stopped", BEFORE)
+    assert "TLS_CERT_FILE=./none.pem is not a file" in out
     assert out.endswith("stopped\n")
 
 
@@ -155,10 +167,57 @@ def test_a_setting_is_written_where_it_stands_below_its_comment(place: Path, bef
     assert (place / ".env").read_text() == after
 
 
-@pytest.mark.parametrize("setting", ["TLS_BIND=0.0.0.0:443", "ADMIN_BIND=127.0.0.1:5001", "API_PORT=80"])
-def test_a_port_that_another_program_has_stops_a_deployment_while_the_edge_proxy_runs(
-    place: Path, setting: str
-) -> None:
+def test_a_release_that_was_recorded_as_its_own_predecessor_has_none(place: Path) -> None:
+    (place / ".release").write_text("TAG=2\nPREVIOUS_TAG=2\nPREVIOUS_API=api2\nPREVIOUS_UI=ui2\n")
+    assert bash(place, "before PREVIOUS_TAG") == ""
+    bash(place, "record_release 2 2 api2 ui2; record_release 3 2 api2 ui2")
+    assert bash(place, "before PREVIOUS_API") == "api2\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("A=0.0.0.0:443", "0.0.0.0:443"),
+        ('A="0.0.0.0:443"', "0.0.0.0:443"),
+        ("A='x # y' # why", "x # y"),
+        ("A=0.0.0.0:443 # https", "0.0.0.0:443"),
+        ("A=5000\r", "5000"),
+        ("A=a#b", "a#b"),
+        ("A=", "none"),
+        ("B=1", "none"),
+    ],
+)
+def test_a_setting_has_the_value_that_compose_sees(place: Path, line: str, value: str) -> None:
+    (place / ".env").write_text(f"{line}\n", newline="")
+    assert bash(place, "setting A none") == f"{value}\n"
+
+
+@pytest.mark.parametrize("line", ['TLS_BIND="0.0.0.0:443"', "TLS_BIND=0.0.0.0:443 # https", "API_PORT=5000\r"])
+def test_ports_that_the_edge_proxy_has_are_not_tried(place: Path, line: str) -> None:
+    (place / ".env").write_text(f"{line}\n", newline="")
+    assert bash(place, "check_edge v1 2>&1", BEFORE) == ""
+
+
+def test_a_full_disk_leaves_the_settings_as_they_are(place: Path) -> None:
+    (place / ".env").write_text("ADMIN_TOKEN=t\n")
+    full = 'cat() { if [ "$#" = 0 ]; then return 1; else command cat "$@"; fi; }; '
+    out = bash(place, full + "settle API_CPUS 2 2>&1; set_in_env A 1 || echo kept")
+    assert ".env cannot be written" in out
+    assert out.endswith("kept\n")
+    assert (place / ".env").read_text() == "ADMIN_TOKEN=t\n"
+    assert [*place.glob(".env.*")] == []
+
+
+def test_the_edge_proxy_is_healthy_where_it_can_answer_predictions() -> None:
+    asked = re.findall(r"GET (/health/ready\S*)", (ROOT / "docker/haproxy.cfg").read_text())
+    assert len(set(asked)) == 1
+    assert f"'GET {asked[0]} HTTP" in (ROOT / "docker-compose.yml").read_text()
+
+
+@pytest.mark.parametrize(
+    "setting", ["TLS_BIND=0.0.0.0:8443", "ADMIN_BIND=127.0.0.1:5001", "API_PORT=80", "UI_PORT=8502"]
+)
+def test_a_port_that_another_program_has_stops_a_deployment_while_the_service_runs(place: Path, setting: str) -> None:
     assert bash(place, "check_edge v1 2>&1", BEFORE) == ""  # it has its own port already
     (place / ".env").write_text(f"{setting}\n")
     said = bash(place, "check_edge v1 2>&1 || echo stopped", BEFORE)

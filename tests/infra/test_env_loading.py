@@ -13,9 +13,10 @@ from tests.infra.repository import ROOT
 def loaded(tmp_path: Path, text: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Loads `text` as a .env file and prints the variable VALUE between brackets."""
     (tmp_path / "env").write_bytes(text.encode())
-    script = 'set -euo pipefail; fail() { echo "$*" >&2; exit 1; }; source "$1"; load_env_file "$2"; echo "[${VALUE-}]"'
+    script = 'set -euo pipefail; source docker/lib.sh; source "$1"; load_env_file "$2"; echo "[${VALUE-}]"'
     command = ["bash", "-c", script, "bash", str(ROOT / "scripts/env_file.sh"), str(tmp_path / "env")]
-    return subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", **environment})
+    env = {"PATH": "/usr/bin:/bin", **environment}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env)
 
 
 @pytest.mark.parametrize(
