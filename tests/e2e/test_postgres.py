@@ -89,6 +89,25 @@ def test_a_split_that_is_patched_reaches_every_worker(on_postgres):
     eventually(lambda: {predict().json()["model_version"] for _ in range(30)} == {"v2"})
 
 
+def test_an_api_that_starts_without_the_server_is_ready_once_it_has_read_what_was_decided(
+    start, postgres_server, postgres_url
+):
+    own = {"DATABASE_URL": postgres_url, "WEB_CONCURRENCY": "1", "ADMIN_TOKEN": "token-of-the-tests"}
+    first = start(**own)
+    headers = {"Authorization": "Bearer token-of-the-tests"}
+    decided = requests.patch(f"{first.url}/config", json={"weights": {"v1": 1, "v2": 0}}, headers=headers, timeout=10)
+    assert decided.ok
+    first.stop()
+    postgres_server.stop(signal.SIGINT)
+    api = start(ready=False, **own).wait_until()
+    readiness = [api.get(path) for path in ("/health/ready", "/health/ready?of=predictions")]
+    assert [answer.status_code for answer in readiness] == [503, 503]
+    assert "has not read the configuration" in readiness[1].json()["error"]["message"]
+    postgres_server.start()
+    api.wait_until("/health/ready?of=predictions")
+    assert {api.post("/predict", ROW).json()["model_version"] for _ in range(20)} == {"v1"}
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
 def test_while_the_server_is_away_predictions_are_answered_and_nothing_acknowledged_is_lost(
     on_postgres, postgres_server, postgres_url, how

@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from tests.web import fakes
 
@@ -37,6 +38,14 @@ def test_a_load_balancer_learns_that_predictions_go_on_without_the_store(serve):
     client, _ = serve(store=lambda: "the disk is full")
     assert client.get("/health/ready").status_code == 503
     assert client.get("/health/ready?of=predictions").get_json() == {"status": "ready"}
+
+
+def test_no_load_balancer_sends_requests_to_a_process_that_never_reached_its_store(serve):
+    client, services = serve(store=lambda: "password authentication failed")
+    services.live.configure(replace(services.live.configuration, epoch=0))
+    answer = client.get("/health/ready?of=predictions")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert "DATABASE_URL" in answer.get_json()["error"]["message"]
 
 
 def test_without_a_model_predictions_are_not_ready_either(serve):

@@ -23,6 +23,10 @@ from app.services.snapshot import CachedSnapshot
 _LOG = logging.getLogger(__name__)
 _LONG_REASON = 200
 MONITOR_STALE_S = 30.0
+_NOT_READ = (
+    "this process has not read the configuration from the store since it started, so it does not know which version "
+    "gets which traffic: see `store` in GET /health, and DATABASE_URL"
+)
 
 Status = Literal["healthy", "degraded", "unhealthy"]
 
@@ -99,8 +103,7 @@ class Health:
     Versions and store are probed at most once every `ttl_s` seconds, so that health checks cannot be used as load.
     `store` returns None or what is wrong, and must return soon: it is called in a request. `foreign` says without the
     store whether that was last seen with another deployment's key. `monitor_age_s` returns the age of the monitor's
-    state, None if there is none, and `monitor_lag` how far it is behind. `clock` is monotonic
-    seconds.
+    state, None if there is none, and `monitor_lag` how far it is behind. `clock` is monotonic seconds.
     """
 
     def __init__(
@@ -146,9 +149,10 @@ class Health:
             raise NotReady(f"the store cannot be written: {store}", retry_after_s=5)
 
     def require_answers(self) -> None:
-        """Raise `NotReady` unless a version answers, all with traffic are loaded, and the store is not another's.
+        """Raise `NotReady` unless a version answers, all with traffic are loaded, and the split is the deployment's.
 
-        It does not ask the store: predictions are answered and wait in memory while that is away.
+        It does not ask the store: predictions are answered and wait in memory while that is away. A process that has
+        not read a configuration since it started is not ready: it would answer by the settings' split.
         """
         probe = self._latest_probe()
         if not probe.loaded_models.compatible:
@@ -159,6 +163,8 @@ class Health:
             raise NotReady("no loaded version can answer: see GET /health", retry_after_s=5)
         if self._foreign():
             raise NotReady("the store is that of another deployment: see GET /health", retry_after_s=5)
+        if self._live.configuration.epoch == 0:
+            raise NotReady(_NOT_READ, retry_after_s=5)
 
     def _answers(self, probe: _Probe) -> bool:
         """Whether any version that routing uses passes its probe and is not shut off by its breaker."""

@@ -58,7 +58,7 @@ OPERATIONS = (
         "`of=predictions`: these go on while the store is away.",
         access="open",
         parameters=(
-            Parameter("of", "query", "`predictions`: whether these are answered, whatever the state of the store."),
+            Parameter("of", "query", "`predictions`: whether these are answered, even if the store cannot be written."),
         ),
         answer=Ready,
         problems=(404, 503),

@@ -138,6 +138,18 @@ def test_predictions_go_on_without_the_store_and_not_with_that_of_another_deploy
         health.require_answers()
 
 
+def test_a_process_that_started_without_the_store_is_ready_once_it_has_read_the_configuration():
+    health, place = check(loaded_models(version("v1", Asked())))
+    place.live.configure(configuration({"v1": 1.0}, epoch=0))
+    place.store["wrong"] = "password authentication failed"
+    for require in (health.require_answers, health.require_ready):
+        with pytest.raises(NotReady, match="not read the configuration"):
+            require()
+    assert health.report().store == "password authentication failed"
+    place.live.configure(configuration({"v1": 1.0}, epoch=7))
+    health.require_answers()
+
+
 def test_probes_do_not_touch_the_breakers():
     health, place = check(loaded_models(version("v1", Asked(RuntimeError()))))
     health.report()
