@@ -47,7 +47,7 @@ class Configurations:
     """The configuration of one process.
 
     While the store cannot be used, its revision is 0: requests are answered and never counted. `admit` is called before
-    a configuration is settled, and raises `StoreUnavailable` where the store is that of another deployment.
+    a configuration is settled or read, and raises `StoreUnavailable` where the store is that of another deployment.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class Configurations:
 
     def _follow(self) -> None:
         try:
+            self._admit()
             newer = self._store.newer_than(self._current)
         except StoreUnavailable as error:
             self._log_away(error)

@@ -10,6 +10,7 @@ from app.services.control.config_watcher import Configurations, available_versio
 from app.services.ports import RefusedVersion
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog
+from app.store.deployment import DeploymentKey
 from app.store.engine import Database
 from tests import builders
 from tests.unit.services.recording.recorders import LOADED, Constant, models_of
@@ -91,6 +92,19 @@ def test_a_store_of_another_deployment_settles_nothing(store):
 
     process = Configurations(store, Settings(), admit=admit)
     assert (process.load(LOADED).epoch, process.poll(), store.rows) == (0, None, [])
+
+
+def test_a_running_process_learns_at_a_poll_that_another_key_was_accepted_and_back(tmp_path):
+    database, now_s = Database(f"sqlite:///{tmp_path / 'bakeoff.sqlite'}"), 0.0
+    key = DeploymentKey(database, "a1" * 16, clock=lambda: now_s)
+    process = Configurations(ConfigurationLog(database), Settings(), admit=key.admit)
+    process.load(LOADED)
+    for accepted, foreign in (("b2" * 16, True), ("a1" * 16, False)):
+        DeploymentKey(database, accepted).accept()
+        now_s += 6.0
+        assert process.poll() is None
+        assert key.foreign is foreign
+    database.close()
 
 
 def test_settings_that_do_not_fit_the_loaded_models_stop_the_start_even_without_a_store(store):
