@@ -91,12 +91,15 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     wrong_tokens: WrongTokens
 
 
-def require_ready(services: Services, *, for_predictions: bool = False) -> None:
-    """Raise `Draining` or `NotReady` if this process should get no requests; or only if it answers no predictions."""
+def require_ready(services: Services, *, writable: bool = False) -> None:
+    """Raise `Draining` or `NotReady` if this process should get no predictions.
+
+    `writable` also asks whether the store can be written, as labels and decisions need.
+    """
     # Before readiness: a draining process is healthy, and load balancers must skip it all the same.
     if services.draining():
         raise Draining("this process is shutting down: it finishes the requests that it has and accepts no more")
-    if for_predictions:
-        services.health.require_answers()
-    else:
+    if writable:
         services.health.require_ready()
+    else:
+        services.health.require_answers()

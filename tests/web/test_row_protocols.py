@@ -5,6 +5,7 @@ import json
 import zlib
 
 import pytest
+from msgspec.structs import replace
 
 from app.domain.contract import Feature, FeatureContract
 from app.observe import catalogue
@@ -257,6 +258,14 @@ def test_a_process_that_should_get_no_requests_says_so(serve, services, status):
     ping = client.get("/ping")
     assert (ping.status_code, type(ping.get_json()["message"])) == (status, str)
     assert client.get("/v1/models/iris").status_code == status
+
+
+@pytest.mark.parametrize("path", ["/ping", "/v1/models/iris", "/v2/health/ready", "/v2/models/iris/ready"])
+def test_platforms_that_send_predictions_alone_go_on_while_the_store_cannot_be_written(serve, path):
+    client, services = serve(store=lambda: "the disk is full")
+    assert client.get(path).status_code == 200
+    services.live.configure(replace(services.live.configuration, epoch=0))
+    assert client.get(path).status_code == 503
 
 
 def test_kserve_asks_for_the_model(client):

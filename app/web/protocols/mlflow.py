@@ -42,7 +42,7 @@ def invocations(services: Services, environ: Environ) -> Answer:
 
 
 def ping(services: Services, environ: Environ) -> Answer:
-    """A line, if this process accepts requests. Raises `Draining` and `NotReady`."""
+    """A line, if this process should get predictions. Raises `Draining` and `NotReady`."""
     require_ready(services)
     return 200, [("Content-Type", JSON), (REQUEST_ID, request_id_of(environ))], b"\n"
 
@@ -72,7 +72,7 @@ OPERATIONS = (
         method="get",
         path="/ping",
         tag=_TAG,
-        summary="Whether this process accepts requests",
+        summary="Whether this process answers predictions",
         access="open",
         answer=None,
         media_type="",

@@ -104,7 +104,7 @@ def live(_services: Services, environ: Environ) -> Answer:
 
 
 def ready(services: Services, environ: Environ) -> Answer:
-    """That this process accepts requests. Raises `Draining` and `NotReady`."""
+    """That this process should get predictions. Raises `Draining` and `NotReady`."""
     require_ready(services)
     return whole(200, ServerReady(), request_id_of(environ))
 
@@ -230,7 +230,7 @@ def _reloading(verb: str) -> Operation:
 OPERATIONS = (
     _reading("/v2", "The server and its extensions", ServerMetadata, server, health=True),
     _reading("/v2/health/live", "Whether the process responds", ServerLive, live, health=True),
-    _reading("/v2/health/ready", "Whether this process accepts requests", ServerReady, ready, health=True),
+    _reading("/v2/health/ready", "Whether this process answers predictions", ServerReady, ready, health=True),
     _reading("/v2/models", "The name of the served model", OipModels, models),
     _reading("/v2/models/{model}", "The tensors of the model", ModelMetadata, metadata, MODEL),
     _reading(

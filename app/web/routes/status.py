@@ -100,7 +100,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/health/ready")
     def ready() -> Response:
         """200 if this process should get requests; with `of=predictions`, also while the store cannot be written."""
-        require_ready(services, for_predictions=request.args.get("of") == "predictions")
+        require_ready(services, writable=request.args.get("of") != "predictions")
         return json_answer(Ready())
 
     @routes.get("/metrics")
