@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.tables.counts import as_sentence, counted, noun_for
-from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiPoint, ApiTimeline
+from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiLag, ApiPoint, ApiTimeline
 from app.ui.wording import UNKNOWN, moment, number, readable, scale_of, seconds_since, share, span, unix_of
 
 VERDICTS = {"better": "✔ better", "worse": "✖ worse", "equivalent": "= equivalent", "undecided": "… undecided"}
@@ -26,6 +26,7 @@ _DRIFT_ALARM = "drift alarm"
 _SAME = 5e-4
 _AN_HOUR_S = 3600.0
 _DAY_S = 86_400.0
+_STALE_S = 30.0
 _OVER = "nothing: it has ended"
 
 
@@ -72,7 +73,7 @@ def facts_of(
     `now` is Unix seconds.
     """
     scale = scale_of(report.metric)
-    left, cost = labels_to_come(each, points, now), cost_of(each, report, now)
+    left, cost = labels_to_come(each, points, now, report.lag), cost_of(each, report, now)
     if report.recommendation.action == "investigate":
         cost = cost[0], f"{cost[1]} This holds only if the comparison can be trusted."
     if report.ended is not None:
@@ -152,7 +153,7 @@ def check_state(check: ApiCheck, report: ApiExperiment) -> bool | None:
     return None if check.ok and not counted else check.ok
 
 
-def labels_to_come(each: ApiComparison, points: Sequence[ApiPoint], now: float) -> tuple[str, str]:
+def labels_to_come(each: ApiComparison, points: Sequence[ApiPoint], now: float, lag: ApiLag | None) -> tuple[str, str]:
     """The 80 % range of the votes left until a decision, and how long they take at the present rate."""
     if each.verdict != "undecided":
         return "none: verdict reached", f"{counted(each.n, 'outcome')} so far."
@@ -160,9 +161,11 @@ def labels_to_come(each: ApiComparison, points: Sequence[ApiPoint], now: float) 
     if low is None:
         return "not known yet", f"{counted(each.n, 'outcome')} so far."
     rate = vote_rate(points, now)
-    waits = "The rate is not known yet." if rate is None else "No label has come in the last day."
+    waits = "The rate is not known yet." if rate is None else "No new vote has been counted in the last day."
     if rate:
         waits = as_sentence(f"{span(low / rate, None if high is None else high / rate)} at the present rate")
+    if lag is not None and lag.seconds >= _STALE_S:
+        waits = "The rate is not known: the monitor is behind."
     return left_in_words(low, high, each.unit), f"80 % range. {waits}"
 
 

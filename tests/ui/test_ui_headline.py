@@ -13,6 +13,7 @@ from app.ui.experiment_records import (
     ApiComparison,
     ApiDrift,
     ApiExperiment,
+    ApiLag,
     ApiPoint,
     ApiRecommendation,
     ApiVariant,
@@ -97,7 +98,7 @@ def points(*pairs):
 def test_labels_left_are_given_as_time_at_the_present_rate():
     waiting = compared(verdict="undecided", remaining=(200.0, 2000.0))
     rate = points((86_400 * 9, 1), (86_400, 800), (0, 1000))
-    assert findings.labels_to_come(waiting, rate, NOW) == (
+    assert findings.labels_to_come(waiting, rate, NOW, None) == (
         "200–2,000 more labels",
         "80 % range. 24 hours to 10 days at the present rate.",
     )
@@ -113,12 +114,26 @@ def test_a_rate_that_is_not_known_is_not_invented(known):
     [
         # 300 labels in a burst, and nothing in the hour since.
         (points((3660, 0), (3600, 300)), "Up to 2 hours at the present rate."),
-        (points((200_000, 0), (90_000, 300)), "No label has come in the last day."),
+        (points((200_000, 0), (90_000, 300)), "No new vote has been counted in the last day."),
     ],
 )
 def test_the_rate_counts_the_time_in_which_no_label_came(known, said):
     waiting = compared(verdict="undecided", remaining=(0.0, 600.0))
-    assert findings.labels_to_come(waiting, known, NOW)[1] == f"80 % range. {said}"
+    assert findings.labels_to_come(waiting, known, NOW, None)[1] == f"80 % range. {said}"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (29.0, "No new vote has been counted in the last day."),
+        (86_400.0, "The rate is not known: the monitor is behind."),
+    ],
+)
+def test_while_the_monitor_is_behind_the_labels_that_wait_for_it_are_not_said_to_be_missing(seconds, said):
+    waiting = compared(verdict="undecided", remaining=(0.0, 600.0))
+    shown = report(waiting, lag=ApiLag(rows=3, seconds=seconds))
+    *_, (_, _, note), _ = findings.facts_of(waiting, shown, None, points((200_000, 0), (90_000, 300)), NOW)
+    assert note == f"80 % range. {said}"
 
 
 CHECK = ApiCheck(name="sample_ratio", ok=True, p_value=1.0)
