@@ -160,6 +160,34 @@ def test_a_link_to_an_event_opens_it_and_opening_one_changes_the_address(begin, 
     assert "event" not in linked.query_params
 
 
+TIMELINE = """
+import streamlit as st
+from app.ui.views import timeline
+timeline.show(st.session_state["report"], None, st.session_state["audit"], st.session_state["drift"])
+"""
+
+
+def test_a_link_waits_for_the_audit_log_and_an_event_that_was_closed_stays_closed():
+    at = AppTest.from_string(TIMELINE)
+    linked = events.events_of(REPORT, [entry()], None)[0].key
+    at.query_params["event"] = linked
+    at.session_state["report"], at.session_state["audit"] = REPORT, None
+    at.session_state["drift"] = ApiDrift(alarm=True, since=AT.format(3), alarm_streams=())
+    assert opened(checked(at.run())).value is None
+    at.session_state["audit"] = ApiAudit((entry(),))
+    assert opened(checked(at.run())).value == linked
+    checked(opened(at).set_value(None).run())
+    assert (opened(at).value, "event" in at.query_params) == (None, False)
+
+
+def test_a_link_to_an_event_that_there_is_not_leaves_the_address():
+    at = AppTest.from_string(TIMELINE)
+    at.query_params["event"] = "gone"
+    at.session_state["report"], at.session_state["drift"] = REPORT, None
+    at.session_state["audit"] = ApiAudit((entry(),))
+    assert "event" not in checked(at.run()).query_params
+
+
 DECISIONS = """
 import streamlit as st
 from app.ui.views import timeline

@@ -47,7 +47,7 @@ def show(report: ApiExperiment, timeline: ApiTimeline | None, audit: ApiAudit | 
         return
     named = {event.key: event for event in events}
     place, linked = _place(report), st.query_params.get(EVENT)
-    if place not in st.session_state and linked in named:
+    if st.session_state.get(place) is None and linked in named:
         st.session_state[place] = linked
     chosen = st.selectbox(
         "Open what happened",
@@ -56,9 +56,11 @@ def show(report: ApiExperiment, timeline: ApiTimeline | None, audit: ApiAudit | 
         format_func=lambda key: _line(named[key]),
         placeholder="Choose a decision, step or alarm",
         key=place,
+        on_change=_leave_link,
     )
     if chosen is None:
-        st.query_params.pop(EVENT, None)
+        if audit is not None:  # until then the event of a link may be missing
+            _leave_link()
     else:
         st.query_params[EVENT] = chosen
         with st.container(border=True):
@@ -82,6 +84,11 @@ def _open_marked(chart: str, place: str) -> None:
     marked = st.session_state[chart].selection.get(charts.MARK)
     if marked:
         st.session_state[place] = marked[0]["event"]
+
+
+def _leave_link() -> None:
+    """Remove the event from the address; one that is open is put there again."""
+    st.query_params.pop(EVENT, None)
 
 
 def _place(report: ApiExperiment) -> str:
