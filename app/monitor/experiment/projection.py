@@ -65,9 +65,7 @@ class ExperimentProjection:
         """The changes to the experiments that `events` belong to, and to those whose reward windows have closed."""
         totals, ordered = _totals(reads), events_of(events)
         # Revision 0 was served while the store could not be read, so it belongs to no experiment.
-        outcomes = {
-            event.outcome.epoch for event in ordered.others if not isinstance(event, PredictionLogged | TimePassed)
-        }
+        outcomes = {event.outcome.epoch for event in ordered.others if isinstance(event, _OF_OUTCOMES)}
         epochs = epochs_in(ordered.rows) | outcomes
         configurations = reads.configurations(epochs - {0})
         opened = {each.experiment_id: each for each in configurations.values()}.keys()
