@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.domain.experiment import Configuration
-from app.errors import BakeoffError, Contradiction, SettingError, StoreUnavailable
+from app.errors import BakeoffError, Contradiction, SettingError, StoreUnavailable, Unavailable
 from app.services.ports import LoadedModels
 
 _LOG = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Failed(msgspec.Struct, frozen=True):
-    """A generation that could not be loaded, and when to try again (monotonic seconds)."""
+    """A generation that could not be loaded, and when to try again (monotonic seconds). Empty: the present one."""
 
     generation: str
     wait_s: float = _RETRY_S / 2
@@ -122,7 +122,8 @@ class Reload:
         self._serve = serve
         self._generations = generations
         self._generation = generation
-        self._failed: _Failed | None = None
+        self._failed: _Failed | None = None  # of `follow`
+        self._not_again: _Failed | None = None  # of `again`
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -163,10 +164,23 @@ class Reload:
         )
 
     def again(self) -> None:
-        """Load the registry again in this process alone, which lacks a version; raises nothing. `/health` has why."""
-        with suppress(BakeoffError, OSError), self._lock:
-            self._swap(self._loaded_models())
-            self._confirm()
+        """Load the registry again in this process alone, which lacks a version or has not asked the store; raises
+        nothing. Tries again after a failure, later each time: what fails has loaded every version."""
+        if self._not_again and self._not_again.holds("", time.monotonic()):
+            return
+        try:
+            with self._lock:
+                after, _ = self._swap(self._loaded_models())
+                self._confirm()
+            if after.unrecorded:  # the store answers, but not this; whoever asks for the configuration logs it
+                self._not_again = _Failed("").again(time.monotonic())
+        except Unavailable:
+            return  # before anything is loaded, or after it; `/health` has why
+        except (BakeoffError, OSError) as error:
+            if self._not_again is None:
+                self._not_again = _Failed("")
+                _LOG.error("not_loaded_again", extra={"event_fields": {"reason": str(error)}})
+            self._not_again = self._not_again.again(time.monotonic())
 
     def follow(self) -> None:
         """Reload if another worker has since the last call. Cheap; raises nothing. Tries again after a failure."""
@@ -190,8 +204,7 @@ class Reload:
 
     def _swap(self, before: LoadedModels, *, asked: bool = False) -> tuple[LoadedModels, Configuration]:
         after = self._load(before)
-        if asked:  # by a person, who sees what is gone; a worker that follows may have an older registry
-            after = replace(after, removed=_removed(before, after))
+        after = replace(after, removed=_removed(before, after, asked=asked))
         # An empty registry almost always means an unmounted volume: it must not stop the service (ADR 13).
         if before.versions and not after.versions:
             raise Contradiction(
@@ -204,6 +217,7 @@ class Reload:
             raise Contradiction(
                 f"nothing was changed: the registry does not fit the settings: {error.message}"
             ) from error
+        self._not_again = None
         _log_reload(before, after)
         return after, configuration
 
@@ -232,8 +246,10 @@ class Reload:
             return 0, {}
 
 
-def _removed(before: LoadedModels, after: LoadedModels) -> tuple[str, ...]:
-    known = {*before.versions, *(refused.name for refused in before.refused), *before.removed}
+def _removed(before: LoadedModels, after: LoadedModels, *, asked: bool) -> tuple[str, ...]:
+    known = set(before.removed)
+    if asked:  # by a person, who sees what is gone; a worker that follows may have an older registry
+        known |= {*before.versions, *(refused.name for refused in before.refused)}
     left = {*after.versions, *(refused.name for refused in after.refused), *after.retired}
     return tuple(sorted(known - left))
 

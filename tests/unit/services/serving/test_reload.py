@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from app.errors import Contradiction, SettingError
 from app.services.ports import RefusedVersion
@@ -49,9 +50,12 @@ class Host:
 class Worker:
     def __init__(self, loaded_models, registry, host=None, name="a"):
         self.loaded_models, self.registry, self.served, self.refuses = loaded_models, registry, [], None
-        self.reload = Reload(
-            lambda: self.loaded_models, lambda _: self.registry, self.serve, (host or Host()).of(name), ""
-        )
+        self.loads = 0
+        self.reload = Reload(lambda: self.loaded_models, self.load, self.serve, (host or Host()).of(name), "")
+
+    def load(self, _before):
+        self.loads += 1
+        return self.registry
 
     def serve(self, loaded_models):
         if self.refuses:
@@ -137,6 +141,39 @@ def test_a_version_that_was_refused_is_gone_too_and_stays_so():
     for _ in range(2):
         worker.reload.now()
         assert worker.loaded_models.removed == ("v2",)
+
+
+def test_what_was_removed_stays_so_until_it_is_back_when_nobody_asked():
+    worker = Worker(loaded_models(version("v1"), version("v2")), loaded_models(version("v1")))
+    worker.reload.now()
+    worker.reload.again()
+    assert worker.loaded_models.removed == ("v2",)
+    worker.reload.now()
+    assert worker.loaded_models.removed == ("v2",)
+    worker.registry = loaded_models(version("v1"), version("v2"))
+    worker.reload.again()
+    assert worker.loaded_models.removed == ()
+
+
+def test_what_cannot_be_loaded_again_is_tried_with_pauses_and_said_once(caplog, monkeypatch):
+    now = {"s": 100.0}
+    monkeypatch.setattr("app.services.serving.reload.time.monotonic", lambda: now["s"])
+    worker = Worker(loaded_models(version("v1")), loaded_models())
+    for after_s in (0, 1, 1, 4, 1, 10):  # 5 s, and 10 s after the second failure
+        now["s"] += after_s
+        worker.reload.again()
+    assert worker.loads == 3
+    assert [record.message for record in caplog.records] == ["not_loaded_again"]
+    worker.registry = loaded_models(version("v1"))
+    now["s"] += 20
+    worker.reload.again(), worker.reload.again()
+    assert (worker.loads, len(worker.served)) == (5, 2)
+
+
+def test_a_store_that_still_does_not_know_the_versions_is_not_asked_in_every_tick():
+    worker = Worker(loaded_models(version("v1")), replace(loaded_models(version("v1")), unrecorded=True))
+    worker.reload.again(), worker.reload.again()
+    assert worker.loads == 1
 
 
 def test_a_worker_that_cannot_follow_says_so_once_and_serves_on(caplog):
