@@ -23,9 +23,10 @@ from app.services.serving.load_shedding import LoadShedding
 from app.services.serving.reload import Reload
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog
-from app.store.deployment import DeploymentKey, StoredVersions
+from app.store.deployment import DeploymentKey
 from app.store.engine import Database
 from app.store.keys import load_or_create
+from app.store.versions import StoredVersions
 from app.web.response import Environ
 
 _LOG = logging.getLogger(__name__)

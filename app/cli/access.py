@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 
-from app.errors import AdminDisabled, BakeoffError, InvalidRequest, SettingError, Unavailable
+from app.errors import AdminDisabled, BakeoffError, InvalidRequest, SettingError, StoreUnavailable, Unavailable
 from app.settings import Settings
 from app.store.keys import load_or_create
 from app.tokens import VARIABLES
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from app.inference.registry import ModelRegistry
 
 _CONNECT_S, _ANSWER_S = 3.0, 30.0
+_BY_REGISTRY = (
+    "the store cannot be asked which versions are retired, and which names are taken; the model registry alone says it"
+)
 _BAD_ADDRESS = (MissingSchema, InvalidSchema, InvalidURL)
 
 
@@ -104,6 +108,23 @@ def _refused(status: int, message: str) -> ApiRefused:
     return error
 
 
+def _warned(admit: Callable[[], None]) -> Callable[[], None]:
+    """`admit`, which says the first time on stderr that the store cannot be used: the registry then goes without it."""
+    warned = False
+
+    def admitted() -> None:
+        nonlocal warned
+        try:
+            admit()
+        except StoreUnavailable as error:
+            if not warned:
+                print(f"warning: {_BY_REGISTRY}: {error.message}", file=sys.stderr)
+            warned = True
+            raise
+
+    return admitted
+
+
 @contextmanager
 def registry_of(settings: Settings) -> Iterator[ModelRegistry]:
     """The registry in `MODEL_DIR`, signed with the deployment's key, which is made in `DATA_DIR` if it is missing.
@@ -115,13 +136,15 @@ def registry_of(settings: Settings) -> Iterator[ModelRegistry]:
     from app.cli.decide import user_name
     from app.inference.registry import ModelRegistry
     from app.inference.storage import storage_of
-    from app.store.deployment import DeploymentKey, StoredVersions
+    from app.store.deployment import DeploymentKey
     from app.store.engine import Database
+    from app.store.versions import StoredVersions
 
     try:
         keys = load_or_create(settings.data_dir, settings.deployment_key_file)
         with closing(Database(settings.store_url)) as database:
-            rows = StoredVersions(database, DeploymentKey(database, keys.fingerprint).recognise, user_name())
+            admit = _warned(DeploymentKey(database, keys.fingerprint).recognise)
+            rows = StoredVersions(database, admit, user_name())
             registry = ModelRegistry(storage_of(settings), keys.registry, rows)
             registry.storage.fetch()
             yield registry

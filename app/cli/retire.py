@@ -93,7 +93,7 @@ def _retired(args: argparse.Namespace, settings: Settings, registry: ModelRegist
             done = table.retire(choose)
             return done.changed
 
-        with _registry_errors(settings, decided=audit.carry_out(settings, act)):
+        with _registry_errors(settings, decided=audit.carry_out(settings, act) and bool(done.changed)):
             table.write(retired=done.changed, by=audit.actor, note=args.note, at=iso_utc(audit.at_us))
         # Only then: a crash in between leaves an alias of a version that is not loaded, which nothing needs.
         _free_aliases(registry, done.changed)
@@ -120,7 +120,7 @@ def _restored(args: argparse.Namespace, settings: Settings, registry: ModelRegis
             done = table.restore(args.versions)
             return done.changed
 
-        with _registry_errors(settings, decided=audit.carry_out(settings, act)):
+        with _registry_errors(settings, decided=audit.carry_out(settings, act) and bool(done.changed)):
             table.write(restored=args.versions, by=audit.actor, note=args.note, at=iso_utc(audit.at_us))
     unchanged = {name: "it is not retired" for name in args.versions if name not in done.changed}
     return {"restored": done.changed, "unchanged": unchanged, "served": done.served, "next": _RELOAD}

@@ -143,10 +143,22 @@ def claimed_date(folder: Path) -> str:
     return "" if claims is None else claims.created_at
 
 
+def claimed_sum(folder: Path) -> str:
+    """The SHA-256 (hex) of the manifest in `folder`, unverified. Empty if unreadable."""
+    try:
+        return file_sum(_claimed(folder)).sha256
+    except ArtefactRefused:
+        return ""
+
+
+def _claimed(folder: Path) -> bytes:
+    with opened(folder) as descriptor:
+        return _content(folder, descriptor, MANIFEST, _LARGEST_MANIFEST)
+
+
 def _claims(folder: Path) -> _Claims | None:
     try:
-        with opened(folder) as descriptor:
-            return _CLAIMS.decode(_content(folder, descriptor, MANIFEST, _LARGEST_MANIFEST))
+        return _CLAIMS.decode(_claimed(folder))
     except (ArtefactRefused, msgspec.DecodeError):
         return None
 

@@ -144,11 +144,12 @@ def _recorded(registry: ModelRegistry) -> _Recorded | None:
 
 
 def _other_than(name: str, meant: VersionRecord) -> str:
-    what = f"{name}, that of {meant.host}" if meant.version == name else f"{meant.version}, with this one's number"
+    its = f"the deployment's {name} is" if meant.version == name else f"this one's number is {meant.version}'s,"
     return (
-        f"the deployment has another {what}, of {meant.created_at} (manifest {meant.manifest[:8]}…): answers of both "
-        "would count as those of one. Put that one's folder into this host's model registry instead; or keep this one "
-        "as a new version: move its folder out of the registry and `bakeoff publish FOLDER`. Then POST /models/reload"
+        f"{its} a different one: {meant.host} recorded it, created {meant.created_at}, manifest {meant.manifest[:8]}…: "
+        f"answers of both would count as those of one. Copy the folder from {meant.host} into this host's model "
+        "registry instead; or keep this one as a new version: move its folder out of the registry and "
+        "`bakeoff publish FOLDER`. Then POST /models/reload"
     )
 
 
@@ -159,13 +160,16 @@ def _is_of(version: LoadedVersion, record: VersionRecord) -> bool:
 
 
 def _of_fetching(registry: ModelRegistry, before: LoadedModels | None) -> list[RefusedVersion]:
-    """The registry itself, where it cannot be read: then the copy of it is served. Raises `Unavailable` in a reload."""
+    """The registry itself, where it cannot be read: then the copy of it is served. Raises `Unavailable` in a reload.
+
+    Not for models that were loaded without the store: what it says of them does not need the registry.
+    """
     place = registry.storage.place
     try:
         registry.storage.fetch()
     except OSError as error:
         reason = f"{error.strerror or error}"
-        if before is not None:
+        if before is not None and not before.unrecorded:
             raise Unavailable(f"the model registry at {place} {reason}; the loaded versions go on serving") from error
         return [RefusedVersion(name=place, reason=f"{reason}; the copy in {registry.root} is used")]
     return []

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -42,18 +42,16 @@ from app.inference.references import (
 )
 from app.inference.storage import (
     ALIASES,
-    LAST_ORDINAL,
     FolderStorage,
     Storage,
     decoded_aliases,
     encoded_aliases,
-    number_in,
     readable_aliases,
+    take_ordinal,
 )
 from app.services.ports import VersionRecord, VersionRows
 
 _LOG = logging.getLogger(__name__)
-_LARGEST_ORDINAL = 0xFFFF  # prediction ids have two bytes for it
 _Read = TypeVar("_Read")
 _NUMBERED = re.compile(r"v([1-9][0-9]{0,17})")
 
@@ -103,9 +101,10 @@ class ModelRegistry:
     def next_name(self, but: Collection[str] = ()) -> str:
         """The name of a new version that was given none: `v` and the next number, `v1` in an empty registry.
 
-        It is none of `but`.
+        It is none of `but`, and of no version on another host.
         """
-        numbers = [int(match[1]) for name in (*self.names(), *but) if (match := _NUMBERED.fullmatch(name))]
+        taken = (*self.names(), *but, *(each.version for each in self._known()))
+        numbers = [int(match[1]) for name in taken if (match := _NUMBERED.fullmatch(name))]
         return f"v{max(numbers, default=0) + 1}"
 
     def reserve(self, version: str | None) -> None:
@@ -124,6 +123,11 @@ class ModelRegistry:
                 f"version {version!r} is already published, and versions never change: choose another name",
                 field="version",
             )
+        known = next((each for each in self._known() if each.version == version), None)
+        if known is not None:
+            who = f"{known.actor} published" if known.actor else "the deployment has"
+            reason = f"the name {version!r} is taken: {who} another on {known.host}, and the log has its predictions"
+            raise RegistryConflict(f"{reason}: copy its folder from there, or choose another name", field="version")
 
     def publish(
         self,
@@ -163,7 +167,7 @@ class ModelRegistry:
         if self.rows is not None:
             try:
                 self.rows.publish(self.record(final.version))
-            except StoreUnavailable as error:  # models can be published where no store is
+            except StoreUnavailable as error:
                 _LOG.warning("%s is published, and the store has no row of it: %s", final.version, error.message)
         return read_manifest(self.root / final.version, self._key, final.version)
 
@@ -267,23 +271,17 @@ class ModelRegistry:
             raise UnknownVersion(f"there is no version {version[:64]!r} in the model registry", field="version")
         return folder
 
+    def _known(self) -> Sequence[VersionRecord]:
+        """What the store knows of versions, also of those of other hosts; none where it cannot be asked."""
+        if self.rows is not None:
+            with contextlib.suppress(StoreUnavailable):  # models can be published where no store is
+                return self.rows.known()
+        return ()
+
     def _take_ordinal(self) -> int:
-        """The next ordinal, nobody else's. Reserved before it is used: prediction ids carry it (ADR 3)."""
-        # Both: the file may be older than the versions, if MODEL_DIR was restored from a copy of single folders.
-        signed, taken = max(self._signed_ordinals(), default=0), 0
-
-        def following(data: bytes | None) -> bytes:
-            nonlocal taken
-            taken = max(number_in(data), signed) + 1
-            if taken > _LARGEST_ORDINAL:
-                raise RegistryConflict(
-                    f"the model registry is full: prediction ids have room for {_LARGEST_ORDINAL} versions; "
-                    "publish into a new MODEL_DIR"
-                )
-            return f"{taken}\n".encode()
-
-        self.storage.swap(LAST_ORDINAL, following)
-        return taken
+        # All of them: the file may be older than the versions, if MODEL_DIR was restored from a copy of single folders.
+        known = [each.ordinal for each in self._known()]
+        return take_ordinal(self.storage, max([*self._signed_ordinals(), *known], default=0))
 
     def _signed_ordinals(self) -> Iterator[int]:
         for name in self.names():

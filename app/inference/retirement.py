@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -16,7 +17,7 @@ import msgspec
 from app.domain.contract import FeatureContract
 from app.domain.manifest import Manifest
 from app.errors import ArtefactRefused, RegistryConflict, StoreUnavailable, UnknownVersion
-from app.inference.artefact import claimed_date, claimed_ordinal
+from app.inference.artefact import claimed_date, claimed_ordinal, claimed_sum
 from app.inference.registry import ModelRegistry
 from app.inference.storage import RETIRED
 from app.services.ports import LoadedModels, RefusedVersion, RetiredVersion, RetirementRecord
@@ -83,8 +84,8 @@ class _Seen(NamedTuple):
             return entry
         if not decided.retired:
             return None
-        # A version of that name that was published later is not the one that was retired.
-        if entry is not None or decided.used or claimed_date(folder)[:_SECONDS] > decided.at[:_SECONDS]:
+        # Whoever retires a candidate has seen it wait; a version that was retired before keeps who was first.
+        if decided.used or (entry is not None and not entry.candidate) or _is_later(folder, decided):
             return entry
         return Retirement(ordinal=claimed_ordinal(folder), at=decided.at, by=decided.by, note=decided.note)
 
@@ -96,6 +97,11 @@ class _Seen(NamedTuple):
         """The entries that count, and those of versions that are not there: one may be a candidate that another process
         is publishing."""
         return {name: each for name, each in table.items() if name not in self.names} | self.counting(table)
+
+
+def _is_later(folder: Path, decided: RetirementRecord) -> bool:
+    """Whether the version was made or published after the entry, which is about another one of its name."""
+    return claimed_date(folder)[:_SECONDS] > decided.at[:_SECONDS] or claimed_sum(folder) in decided.since
 
 
 def _seen(registry: ModelRegistry, decided: Mapping[str, RetirementRecord] | None = None) -> _Seen:
@@ -115,11 +121,12 @@ def _decided(registry: ModelRegistry) -> Mapping[str, RetirementRecord]:
 def served_names(registry: ModelRegistry) -> tuple[str, ...]:
     """The names of the versions that are to be served, broken ones too, in order of publication.
 
-    All versions, if the table of retired ones cannot be read.
+    If the table of retired ones cannot be read, the store alone says which those are.
     """
-    retired: Collection[str] = ()
-    with contextlib.suppress(ArtefactRefused):
+    try:
         retired = retired_versions(registry)
+    except ArtefactRefused:
+        retired = _seen(registry).counting({})
     return tuple(name for name in registry.names() if name not in retired)
 
 
@@ -159,16 +166,17 @@ def retired_models(
     refused: list[RefusedVersion],
     decided: Mapping[str, RetirementRecord] | None,
 ) -> dict[str, RetiredVersion]:
-    """The retired versions as loaded models have them; those of `before` if their table cannot be read.
+    """The retired versions as loaded models have them; those of `before` and the store's if their table cannot be read.
 
     Then the reason is added to `refused`. `decided` is what the store says; None if it cannot be asked.
     """
+    known = {} if before is None else before.retired
     try:
         names = retired_versions(registry, decided or {})
+        known = {} if decided is not None else known
     except ArtefactRefused as error:
         refused.append(RefusedVersion(name=RETIRED, reason=error.message))
-        return {} if before is None else dict(before.retired)
-    known = {} if before is None or decided is not None else before.retired
+        names = _seen(registry, decided or {}).counting({})
     return {**known, **{name: _described(registry, name, each.candidate) for name, each in names.items()}}
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from app.domain.contract import VERSION_NAME
+from app.errors import RegistryConflict
 from app.files import folder_lock, replace, sync_folder, write_new
 from app.inference.references import reference_files
 from app.settings import Settings
@@ -24,6 +25,7 @@ ALIASES = "aliases.json"
 RETIRED = "retired.json"
 LAST_ORDINAL = ".last_ordinal"
 TABLES = (ALIASES, RETIRED, LAST_ORDINAL)
+_LARGEST_ORDINAL = 0xFFFF  # prediction ids have two bytes for it
 # Starts with a dot, so that no version can have the name: see `VERSION_NAME`.
 INCOMING = ".incoming-"
 
@@ -176,6 +178,27 @@ def last_ordinal(root: Path) -> int:
         return number_in((root / LAST_ORDINAL).read_bytes())
     except OSError:
         return 0
+
+
+def take_ordinal(storage: Storage, above: int) -> int:
+    """The next ordinal of a registry, nobody else's, larger than `above`. Only within `storage.writing`.
+
+    Reserved before it is used: prediction ids carry it (ADR 3). Raises `OSError` and `RegistryConflict`.
+    """
+    taken = 0
+
+    def following(data: bytes | None) -> bytes:
+        nonlocal taken
+        taken = max(number_in(data), above) + 1
+        if taken > _LARGEST_ORDINAL:
+            raise RegistryConflict(
+                f"the model registry is full: prediction ids have room for {_LARGEST_ORDINAL} versions; "
+                "publish into a new MODEL_DIR"
+            )
+        return f"{taken}\n".encode()
+
+    storage.swap(LAST_ORDINAL, following)
+    return taken
 
 
 def keep_last_ordinal(root: Path, assigned: int) -> None:

@@ -116,7 +116,8 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
 class RetirementRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The newest entry of the audit log on whether a version is served: `retired`, or else restored, at a time in UTC.
 
-    `used`: the configuration in force needs the version.
+    `used`: the configuration in force needs the version. `since` has the manifests (SHA-256, hex) of the versions that
+    somebody has published under this name after the entry, which does not count for them.
     """
 
     retired: bool
@@ -124,6 +125,7 @@ class RetirementRecord(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     note: str | None
     used: bool
+    since: tuple[str, ...] = ()
 
 
 class VersionRows(Protocol):
@@ -134,7 +136,14 @@ class VersionRows(Protocol):
         ...
 
     def compare(self, found: Sequence[VersionRecord]) -> Mapping[str, VersionRecord]:
-        """Record what is new, and return, by the name of the one found, the versions that are meant instead of it."""
+        """Record what is new, and return, by the name of the one found, the versions that are meant instead of it.
+
+        Of several that were found with one ordinal none is recorded.
+        """
+        ...
+
+    def known(self) -> Sequence[VersionRecord]:
+        """All records, oldest first: a new version must have none of their names and ordinals."""
         ...
 
     def retirements(self) -> Mapping[str, RetirementRecord]:

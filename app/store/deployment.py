@@ -1,4 +1,4 @@
-"""What the processes of all hosts share in the store beside the log: the deployment's key, versions and reloads."""
+"""What the processes of all hosts share in the store beside the log: the deployment's key, and reloads."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Connection, text
 
 from app.clock import now_us
-from app.domain.decision import RETIRE
-from app.domain.timestamps import iso_utc
 from app.errors import SettingError, StoreUnavailable
-from app.services.control.retirement import uses
-from app.services.ports import RetirementRecord, VersionRecord
-from app.store.configurations import latest_of
 from app.store.engine import Database
 from app.store.keys import FILE_NAME
 from app.store.kinds import DURABLE, PROBING, READING
@@ -115,106 +110,6 @@ def refusal(known: str, own: str, place: str) -> str:
 def _newest(connection: Connection) -> str | None:
     found: str | None = connection.execute(text(statements("deployment")["fingerprint"])).scalar()
     return found
-
-
-class StoredVersions:
-    """`VersionRows` of the store. Making one touches nothing; a store that is not there yet has and gets no rows.
-
-    `admit` raises `StoreUnavailable` where the store is that of another deployment.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        admit: Callable[[], None] = lambda: None,
-        actor: str = "",
-        clock_us: Callable[[], int] = now_us,
-    ) -> None:
-        self._database = database
-        self._admit = admit
-        self._actor = actor
-        self._clock_us = clock_us
-
-    def publish(self, published: VersionRecord) -> None:
-        """See `VersionRows`."""
-        if self._is_there():
-            with self._database.begin(DURABLE) as connection:
-                self._put(connection, published)
-
-    def compare(self, found: Sequence[VersionRecord]) -> Mapping[str, VersionRecord]:
-        """See `VersionRows`. With SQLite there is one host, whose folder alone says which version is meant."""
-        if not self._is_there():
-            return {}
-        with self._database.begin(READING) as connection:
-            meant = _meant(_rows(connection), found)
-        if self._unrecorded(found, meant):
-            # Under the lock of all writers: of two hosts that find a version at once, one is the first.
-            with self._database.begin(DURABLE) as connection:
-                meant = _meant(_rows(connection), found)
-                for each in self._unrecorded(found, meant):
-                    self._put(connection, each)
-                meant = _meant(_rows(connection), found)
-        return {name: other for name, other in meant.items() if other is not None}
-
-    def retirements(self) -> Mapping[str, RetirementRecord]:
-        """See `VersionRows`."""
-        if not self._is_there():
-            return {}
-        with self._database.begin(READING) as connection:
-            configuration = latest_of(connection)
-            rows = connection.execute(text(statements("decisions")["retirements"])).all()
-        used: Collection[str] = () if configuration is None else uses(configuration)
-        return {
-            row.version: RetirementRecord(
-                retired=row.action == RETIRE,
-                at=iso_utc(row.at_us),
-                by=row.actor,
-                note=row.note,
-                used=row.version in used,
-            )
-            for row in rows
-        }
-
-    def _is_there(self) -> bool:
-        file = self._database.kind.file
-        if file is not None and not file.exists():
-            return False
-        self._admit()
-        return True
-
-    def _unrecorded(
-        self, found: Sequence[VersionRecord], meant: Mapping[str, VersionRecord | None]
-    ) -> list[VersionRecord]:
-        one_host = self._database.kind.server is None
-        return [each for each in found if each.version not in meant or (one_host and meant[each.version] is not None)]
-
-    def _put(self, connection: Connection, version: VersionRecord) -> None:
-        own = {"host": socket.gethostname(), "actor": self._actor, "recorded_us": self._clock_us()}
-        connection.execute(text(statements("deployment")["put_version"]), msgspec.structs.asdict(version) | own)
-
-
-def _rows(connection: Connection) -> list[VersionRecord]:
-    """All records, the newest last."""
-    rows = connection.execute(text(statements("deployment")["versions"]))
-    return [VersionRecord(**row) for row in rows.mappings()]
-
-
-def _meant(rows: Iterable[VersionRecord], found: Sequence[VersionRecord]) -> dict[str, VersionRecord | None]:
-    """By the name of a version that was found, the one that its name and ordinal mean, or None if that is itself.
-
-    A version that nobody has recorded is not there.
-    """
-    newest: dict[str | int, tuple[int, VersionRecord]] = {}
-    for number, row in enumerate(rows):
-        newest[row.version] = newest[row.ordinal] = number, row
-    meant: dict[str, VersionRecord | None] = {}
-    for each in found:
-        known = [newest[key] for key in (each.version, each.ordinal) if key in newest]
-        if known:
-            _, row = max(known)
-            same = (row.version, row.manifest) == (each.version, each.manifest)
-            meant[each.version] = None if same else row
-    return meant
 
 
 class StoredGenerations:

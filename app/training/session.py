@@ -217,7 +217,8 @@ def versions_to_train(
         return ((registry.next_name(), variant),)
     first = request.variant or catalogue.first_two[0]
     second = next(name for name in reversed(catalogue.first_two) if name != first)
-    return (("v1", first), ("v2", second))
+    name = registry.next_name()
+    return ((name, first), (registry.next_name([name]), second))
 
 
 def require_free(registry: ModelRegistry, version: str) -> None:

@@ -218,7 +218,7 @@ def test_hosts_with_folders_of_their_own_agree_on_what_a_version_is_and_on_what_
     before = first.api.wait_until("/health/ready").get("/config").json()
     second = beginning("second", retrained)
     second.api.wait_until("/health/ready", 503)
-    assert "the deployment has another v2" in second.api.get("/health").json()["models"]["v2"]["error"]
+    assert "the deployment's v2 is a different one" in second.api.get("/health").json()["models"]["v2"]["error"]
     assert first.api.get("/config").json() == before
     shutil.rmtree(second.models / "v2")
     shutil.copytree(first.models / "v2", second.models / "v2")

@@ -40,6 +40,9 @@ WHERE generation = :generation AND seen_us > $now_us - 15000000
 -- name: versions
 SELECT version, ordinal, manifest, created_at, host, actor FROM versions ORDER BY number
 
+-- name: published
+SELECT version, manifest, max(recorded_us) AS newest_us FROM versions WHERE actor <> '' GROUP BY version, manifest
+
 -- name: put_version
 INSERT INTO versions (version, ordinal, manifest, created_at, host, actor, recorded_us)
 VALUES (:version, :ordinal, :manifest, :created_at, :host, :actor, :recorded_us)

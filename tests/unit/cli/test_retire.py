@@ -13,6 +13,7 @@ from app.domain.experiment import Configuration, ExperimentTerms
 from app.errors import StoreUnavailable
 from app.inference import storage
 from app.inference.registry import ModelRegistry
+from app.inference.retirement import as_candidate
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.engine import Database
@@ -173,6 +174,31 @@ def test_a_registry_that_cannot_be_written_is_named_and_the_store_has_what_was_d
     assert main(["retire", "v3"]) == 0
     assert "v3 stays as it is: it is retired already" in capsys.readouterr().out
     assert len(audited(store)) == 1
+
+
+def test_a_table_that_cannot_be_written_where_nothing_changes_is_no_decision(store, capsys, monkeypatch):
+    main(["retire", "v3"])
+    monkeypatch.setattr(storage, "replace", full_disk)
+    assert main(["retire", "v3"]) == 1
+    assert "No space left on device. Nothing was changed; try again" in capsys.readouterr().err
+
+
+def test_a_candidate_that_was_retired_in_the_store_alone_is_retired_once(store, registry, capsys, monkeypatch):
+    registry.publish(manifest(), FILES, before=as_candidate(registry, "pipeline", "2026-11-20T12:00:00Z"))
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "replace", full_disk)
+        assert main(["retire", "v5"]) == 1
+    assert main(["retire", "v5"]) == 0
+    assert "v5 stays as it is: it is retired already" in capsys.readouterr().out
+    assert len(audited(store)) == 1
+
+
+@pytest.mark.parametrize("command", [["models"], ["doctor"]])
+def test_commands_say_once_that_the_store_cannot_be_asked_what_is_retired(registry, capsys, tmp_path, command):
+    (tmp_path / "data" / "bakeoff.sqlite").write_bytes(b"no database" * 100)
+    main(command)
+    error = capsys.readouterr().err
+    assert error.count("warning: the store cannot be asked which versions are retired, and which names are taken") == 1
 
 
 def test_a_version_whose_folder_came_back_from_a_backup_stays_retired_and_can_be_brought_back(store, registry, capsys):

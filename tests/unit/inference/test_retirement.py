@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from app.errors import ArtefactRefused, RegistryConflict, StoreUnavailable, UnknownVersion
+from app.errors import ArtefactRefused, RegistryConflict, StoreUnavailable, Unavailable, UnknownVersion
 from app.inference import storage
 from app.inference.loader import load_models
 from app.inference.publication import publish
@@ -241,8 +241,8 @@ class Rows:
     def __init__(self):
         self.decided, self.others, self.found, self.published, self.away = {}, {}, [], [], False
 
-    def decide(self, version, retired, at, used=False):
-        self.decided[version] = RetirementRecord(retired=retired, at=at, by="ann", note="old", used=used)
+    def decide(self, version, retired, at, used=False, since=()):
+        self.decided[version] = RetirementRecord(retired=retired, at=at, by="ann", note="old", used=used, since=since)
 
     def publish(self, published):
         self._reach()
@@ -253,6 +253,10 @@ class Rows:
         self.found = found
         return self.others
 
+    def known(self):
+        self._reach()
+        return self.published
+
     def retirements(self):
         self._reach()
         return self.decided
@@ -260,6 +264,10 @@ class Rows:
     def _reach(self):
         if self.away:
             raise StoreUnavailable("gone")
+
+
+def away():
+    raise OSError(5, "cannot be read")
 
 
 EARLIER, LATER = "2026-11-26T00:00:00Z", "2099-11-28T00:00:00Z"
@@ -306,6 +314,34 @@ def test_what_only_the_store_calls_retired_can_be_brought_back(registry):
         assert RetiredTable(registry).restore(["v3"]).changed == ("v3",)
 
 
+def test_a_version_built_before_a_retirement_and_published_after_it_is_served(registry):
+    retired = of_the_store(registry).record("v3")
+    registry.rows.decide("v3", True, LATER, since=("f" * 64,))
+    assert served_names(registry) == ("v1", "v2")
+    registry.rows.decide("v3", True, LATER, since=(retired.manifest,))
+    assert served_names(registry) == ("v1", "v2", "v3")
+
+
+def test_a_candidate_that_the_store_calls_retired_later_waits_no_more(registry):
+    candidate = publish_candidate(of_the_store(registry))
+    registry.rows.decide(candidate, True, EARLIER)  # another one of that name
+    assert candidate_of(registry) == candidate
+    registry.rows.decide(candidate, True, LATER)
+    assert candidate_of(registry) is None
+    with registry.storage.writing():
+        assert RetiredTable(registry).retire(lambda _retired: [candidate]).changed == ()
+
+
+def test_with_a_damaged_table_what_the_store_calls_retired_is_not_loaded(loadable):
+    of_the_store(loadable).rows.decide("v3", True, LATER)
+    (loadable.root / RETIRED).write_text("[")
+    at_start = load_models(loadable)
+    assert (tuple(at_start.versions), tuple(at_start.retired)) == (("v1", "v2"), ("v3",))
+    assert served_names(loadable) == ("v1", "v2")
+    loadable.rows.decide("v2", True, LATER)
+    assert tuple(load_models(loadable, at_start).versions) == ("v1",)
+
+
 def test_while_the_store_is_away_the_table_counts(registry):
     retire(registry, ["v3"], "ann", None, AT)
     of_the_store(registry).rows.away = True
@@ -328,13 +364,28 @@ def test_a_store_that_is_away_leaves_what_it_said_before(loadable):
     assert (tuple(after.versions), after.unrecorded) == (("v1", "v2"), True)
 
 
+def test_versions_that_were_loaded_without_the_store_are_loaded_again_from_the_copy_of_a_registry_that_is_away(
+    loadable, monkeypatch
+):
+    of_the_store(loadable).rows.away = True
+    before = load_models(loadable)
+    monkeypatch.setattr(loadable.storage, "fetch", away)
+    loadable.rows.away = False
+    after = load_models(loadable, before)
+    assert (tuple(after.versions), after.unrecorded) == (("v1", "v2", "v3"), False)
+    assert [each.name for each in after.refused] == [loadable.storage.place]
+    with pytest.raises(Unavailable, match="go on serving"):
+        load_models(loadable, after)
+
+
 def test_a_version_that_another_host_has_otherwise_is_refused_with_what_to_do(loadable):
     other = VersionRecord(version="v2", ordinal=9, manifest="f" * 64, created_at=LATER, host="first", actor="ann")
     of_the_store(loadable).rows.others = {"v2": other}
     models = load_models(loadable)
     [refused] = models.refused
     assert (tuple(models.versions), refused.name, refused.elsewhere) == (("v1", "v3"), "v2", True)
-    assert "another v2, that of first, of 2099-11-28" in refused.reason
+    assert "the deployment's v2 is a different one: first recorded it, created 2099-11-28" in refused.reason
+    assert "Copy the folder from first into this host's model registry" in refused.reason
     assert "bakeoff publish FOLDER" in refused.reason
 
 
@@ -354,3 +405,26 @@ def test_a_publication_is_recorded_and_does_not_need_the_store(registry, caplog)
     registry.rows.away = True
     assert registry.publish(manifest(), FILES).version == "v5"
     assert "the store has no row of it: gone" in caplog.text
+
+
+def elsewhere(registry, version, ordinal):
+    """Another host has published a version into a folder of its own."""
+    made = VersionRecord(version=version, ordinal=ordinal, manifest="f" * 64, created_at=AT, host="first", actor="ann")
+    of_the_store(registry).rows.published.append(made)
+
+
+def test_a_new_version_takes_neither_name_nor_ordinal_of_one_on_another_host(registry):
+    elsewhere(registry, "v7", 9)
+    assert registry.next_name() == "v8"
+    published = registry.publish(manifest(), FILES)
+    assert (published.version, published.ordinal) == ("v8", 10)
+    registry.rows.away = True
+    assert registry.publish(manifest(), FILES).ordinal == 11
+
+
+def test_a_name_that_another_host_has_taken_is_refused_with_what_to_do(registry):
+    elsewhere(registry, "risk", 9)
+    for refused in (registry.reserve, lambda name: registry.publish(manifest(), FILES, name)):
+        with pytest.raises(RegistryConflict, match=r"'risk' .*: ann published another on first.* choose another name"):
+            refused("risk")
+    assert "risk" not in registry.names()

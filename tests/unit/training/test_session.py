@@ -10,6 +10,7 @@ from app.drift.reference import DriftReference
 from app.errors import ArtefactRefused, DataRefused, GateFailed, InvalidRequest, RegistryConflict, SettingError
 from app.inference.registry import ModelRegistry
 from app.inference.storage import ALIASES
+from app.services.ports import VersionRecord
 from app.training.checks import CheckOptions, check
 from app.training.dataset import load
 from app.training.evaluation import ClassFigures, ValueFigures
@@ -142,6 +143,15 @@ def test_plans_on_an_empty_shelf(registry):
     assert versions_to_train(TrainingRequest(variant="stump"), registry, QUICK) == (("v1", "stump"), ("v2", "tree"))
     assert versions_to_train(TrainingRequest(variant="linear"), registry, QUICK) == (("v1", "linear"), ("v2", "stump"))
     assert versions_to_train(TrainingRequest(version="mine"), registry, QUICK) == (("mine", "tree"),)
+
+
+def test_plans_of_an_empty_shelf_leave_the_names_of_other_hosts(registry):
+    class Rows:
+        def known(self):
+            return [VersionRecord(version="v2", ordinal=2, manifest="f", created_at="")]
+
+    registry.rows = Rows()
+    assert versions_to_train(TrainingRequest(), registry, QUICK) == (("v3", "tree"), ("v4", "stump"))
 
 
 def test_plans_on_a_shelf_with_versions(iris):
