@@ -157,6 +157,8 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
         return
     except BakeoffError as error:
         advice = "make that folder readable for this user, or set MODEL_DIR or DATA_DIR to the right one"
+        if settings.model_bucket is not None:
+            advice = "check MODEL_DIR, AWS_ENDPOINT_URL, AWS_REGION and the credentials"
         yield Diagnosis(_SHELF, "broken", error.message, advice)
         return
     served = sum(finding.state != "broken" for finding in findings)
