@@ -4,12 +4,15 @@ import pytest
 
 from app.domain.decision import AuditNote
 from app.errors import StoreUnavailable
+from app.inference.artefact import read_artefact
+from app.inference.registry import ModelRegistry
 from app.services.ports import VersionRecord
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.deployment import DeploymentKey
 from app.store.engine import Database
 from app.store.versions import StoredVersions
 from tests import builders
+from tests.unit.inference import published
 
 OURS, THEIRS = "a1" * 16, "b2" * 16
 
@@ -118,6 +121,25 @@ def test_versions_of_one_number_in_one_registry_are_left_to_its_own_rule(databas
 def test_what_other_hosts_have_published_is_known_where_there_can_be_others(shared):
     shared.publish(record("v7", 9))
     assert [(each.version, each.ordinal) for each in shared.known()] == [("v1", 1), ("v7", 9)]
+
+
+def test_a_refused_version_that_is_published_again_as_told_leaves_the_right_one_its_name(shared, tmp_path):
+    right, other = (ModelRegistry(tmp_path / name, published.KEY) for name in ("right", "other"))
+    files = {"model.joblib": b"weights", "reference.json": b"{}"}
+    for registry in (right, other):
+        registry.publish(published.manifest(), files)  # where the store cannot be reached
+        registry.rows = shared
+    found = right.publish(published.manifest(), files)
+    other.rows = None
+    built = other.publish(published.manifest(), {**files, "model.joblib": b"others"})
+    other.rows = shared
+    assert built.version == found.version == "v2"
+    assert shared.compare([other.record("v2")])["v2"].manifest == right.record("v2").manifest
+    (other.root / "v2").rename(tmp_path / "moved")
+    artefact = read_artefact(tmp_path / "moved", published.KEY, None)
+    assert other.publish(artefact.manifest, artefact.files).version == "v3"
+    assert shared.compare([right.record("v2")]) == {}
+    assert shared.compare([other.record("v3")]) == {}
 
 
 def test_one_host_has_no_others(tmp_path):
