@@ -27,6 +27,7 @@ _LONGEST_TEXT = 500  # of a parameter, by servers before 2.8; later ones take mo
 _LONGEST_DIGEST = 36
 MODEL_FOLDER = "model"
 SHA256, VERSION = "bakeoff.model_sha256", "bakeoff.version"
+_FOREIGN = "its answer is not MLflow's, but another server's"
 _ACCESS = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 
 
@@ -86,7 +87,9 @@ class MlflowServer:
             # Not as a header of the session, which requests replaces by a login of .netrc.
             self._session.auth = _Bearer(settings.token)
         elif settings.username:
-            self._session.auth = (settings.username, settings.password or "")
+            # As UTF-8: requests takes texts for Latin-1.
+            name, password = settings.username.encode(), (settings.password or "").encode()
+            self._session.auth = requests.auth.HTTPBasicAuth(name, password)
 
     def experiment(self) -> str:
         """The id of the settings' experiment, which is made if it is missing. It takes up to a minute."""
@@ -96,8 +99,8 @@ class MlflowServer:
         except MlflowFailure as failure:
             if failure.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            return str(self._post("experiments/create", name=name)["experiment_id"])
-        return str(found["experiment"]["experiment_id"])
+            return str(_part(self._post("experiments/create", name=name), "experiment_id"))
+        return str(_part(found, "experiment", "experiment_id"))
 
     def begin(self, experiment: str, run: Run) -> RunPlace:
         """A new run of the experiment."""
@@ -105,8 +108,8 @@ class MlflowServer:
         made = self._post(
             "runs/create", experiment_id=experiment, run_name=run.name, start_time=run.started_ms, tags=tags
         )
-        info = made["run"]["info"]
-        return RunPlace(str(info["run_id"]), str(info["artifact_uri"]))
+        info = _part(made, "run", "info")
+        return RunPlace(str(_part(info, "run_id")), str(_part(info, "artifact_uri")))
 
     def log(self, place: RunPlace, run: Run) -> None:
         """Parameters and figures of the run, which ends."""
@@ -151,7 +154,7 @@ class MlflowServer:
             run_id=place.id,
             tags=[{"key": key, "value": value} for key, value in tags.items()],
         )
-        return RegisteredVersion(name, str(made["model_version"]["version"]))
+        return RegisteredVersion(name, str(_part(made, "model_version", "version")))
 
     def point(self, alias: str, at: RegisteredVersion) -> None:
         """Point an alias of the registered model at a version."""
@@ -174,14 +177,17 @@ class MlflowServer:
             if failure.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return None
-        same = source.run_id is not None and found["model_version"].get("run_id") == source.run_id
+        same = source.run_id is not None and _part(found, "model_version").get("run_id") == source.run_id
         return RegisteredVersion(source.name, source.version) if same else None
 
     def _logged(self, manifest: Manifest) -> RegisteredVersion | None:
         wanted = f"name = '{self._settings.model}' and tags.`{SHA256}` = '{manifest.model_sha256}'"
         found = self._get("model-versions/search", filter=wanted).get("model_versions", [])
-        tags = [({tag["key"]: tag["value"] for tag in each.get("tags", ())}, each) for each in found]
-        numbers = [int(each["version"]) for tag, each in tags if tag.get(VERSION) == manifest.version]
+        try:
+            tags = [({tag["key"]: tag["value"] for tag in each.get("tags", ())}, each) for each in found]
+            numbers = [int(each["version"]) for tag, each in tags if tag.get(VERSION) == manifest.version]
+        except (KeyError, TypeError, ValueError) as error:
+            raise MlflowFailure(_FOREIGN) from error
         return RegisteredVersion(self._settings.model, str(max(numbers))) if numbers else None
 
     def _get(self, path: str, more_s: float = 0.0, **query: str) -> Any:
@@ -199,6 +205,8 @@ class MlflowServer:
             answer = self._session.request(method, address, timeout=limits, allow_redirects=False, **sent)
         except requests.RequestException as error:
             raise MlflowFailure(_reason(error)) from error
+        except UnicodeError as error:
+            raise MlflowFailure("MLFLOW_TRACKING_TOKEN has characters that HTTP cannot carry") from error
         if answer.status_code != 200:
             raise _refused(answer)
         return answer
@@ -229,8 +237,18 @@ def _decoded(answer: requests.Response) -> Any:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise MlflowFailure("its answer is not MLflow's, but another web page's")
+        raise MlflowFailure(_FOREIGN)
     return content
+
+
+def _part(answer: Any, *names: str) -> Any:
+    """What an answer has under these names, one within the other. Raises `MlflowFailure` where it is not MLflow's."""
+    try:
+        for name in names:
+            answer = answer[name]
+    except (KeyError, TypeError) as error:
+        raise MlflowFailure(_FOREIGN) from error
+    return answer
 
 
 def _refused(answer: requests.Response) -> MlflowFailure:
@@ -241,10 +259,12 @@ def _refused(answer: requests.Response) -> MlflowFailure:
         content = answer.text
     told = content if isinstance(content, dict) else {"message": content}
     message = str(told.get("message", "")).strip().partition("\n")[0][:200]
-    access = f"; {_ACCESS}" if answer.status_code == 401 else ""
+    advice = f"; {_ACCESS}" if answer.status_code == 401 else ""
+    if answer.is_redirect:
+        advice = f", to {without_password(answer.headers['Location'])}: set MLFLOW_TRACKING_URI to where it leads"
     reason = f" ({message})" if message and not message.startswith("<") else ""
     return MlflowFailure(
-        f"it answers with status {answer.status_code}{reason}{access}", str(told.get("error_code", ""))
+        f"it answers with status {answer.status_code}{reason}{advice}", str(told.get("error_code", ""))
     )
 
 
@@ -257,6 +277,8 @@ def _reason(error: requests.RequestException) -> str:
         return "its host is not known"
     if "NewConnectionError" in text:
         return "it refuses connections"
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" not in text:
+        return "it does not speak HTTPS: should MLFLOW_TRACKING_URI begin with http://?"
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted here (REQUESTS_CA_BUNDLE names a file of others)"
     if isinstance(error, requests.ConnectionError):

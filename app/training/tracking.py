@@ -60,17 +60,20 @@ class Tracking:
             return self._log_versions(session.versions, read, gate, first_answer_s(time.monotonic() - self._began_s))
         except MlflowFailure as failure:
             later = " ".join(session.names)
-            return f"warning: {failure.message}. Nothing else is missing. Later: `bakeoff publish --to-mlflow {later}`"
+            return f"warning: {failure.message}. Here nothing is missing. Later: `bakeoff publish --to-mlflow {later}`"
 
     def again(self, versions: Sequence[PublishedVersion], read: Callable[[str], Artefact]) -> str:
         """Log the versions that the server lacks, and point the aliases of the others; raises `MlflowFailure`."""
         lacking = []
-        for each in versions:
-            there = self._server.registered(each.manifest)
-            if there is None:
-                lacking.append(each)
-            elif each.alias is not None:
-                self._server.point(each.alias, there)
+        try:
+            for each in versions:
+                there = self._server.registered(each.manifest)
+                if there is None:
+                    lacking.append(each)
+                elif each.alias is not None:
+                    self._server.point(each.alias, there)
+        except MlflowFailure as failure:
+            raise MlflowFailure(f"MLflow at {self._server.place}: {failure.message}", failure.error_code) from failure
         if not lacking:
             return f"MLflow at {self._server.place} has {_listed(each.manifest.version for each in versions)} already"
         return self._log_versions(lacking, read, {}, self._patience_s)
@@ -80,9 +83,10 @@ class Tracking:
         run = self._run(name, parameters, {"bakeoff.refused": reason}, finished=False)
         first_s = first_answer_s(time.monotonic() - self._began_s)
         try:
-            return self._log({name: self._begun(run)}, (_RUN, _FIGURES), first_s, self._patience_s)
+            self._log({name: self._begun(run)}, (_RUN, _FIGURES), first_s, self._patience_s)
         except MlflowFailure as failure:
-            return f"warning: {failure.message}. Nothing else is missing"
+            return f"warning: {failure.message}"
+        return f"MLflow at {self._server.place} has the failed run {name}"
 
     def _log_versions(
         self,
@@ -93,9 +97,10 @@ class Tracking:
     ) -> str:
         steps = {each.manifest.version: self._version(each, read, gate) for each in versions}
         size = sum(file.bytes for each in versions for file in each.manifest.files.values())
-        return self._log(steps, _PARTS, first_s, self._patience_s + size * _S_PER_BYTE)
+        self._log(steps, _PARTS, first_s, self._patience_s + size * _S_PER_BYTE)
+        return f"MLflow at {self._server.place} has {_listed(steps)}"
 
-    def _log(self, steps: Mapping[str, Iterator[str]], parts: Sequence[str], first_s: float, patience_s: float) -> str:
+    def _log(self, steps: Mapping[str, Iterator[str]], parts: Sequence[str], first_s: float, patience_s: float) -> None:
         done: dict[str, list[str]] = {name: [] for name in steps}
 
         def log() -> None:
@@ -105,11 +110,11 @@ class Tracking:
 
         failure = self._silence(first_s) or attempt(_beside(log).result, patience_s)
         if failure is None:
-            return f"MLflow at {self._server.place} has {_listed(steps)}"
+            return
         if isinstance(failure, TimeoutError):
             failure = MlflowFailure(f"it took longer than {patience_s:.0f} s")
         reason = failure.message if isinstance(failure, BakeoffError) else f"{type(failure).__name__}: {failure}"
-        lacking = [_lacking(name, [part for part in parts if part not in of]) for name, of in done.items()]
+        lacking = [_lacking(name, of, parts) for name, of in done.items()]
         lacks = "; ".join(text for text in lacking if text)
         raise MlflowFailure(f"MLflow at {self._server.place} lacks {lacks}: {reason}")
 
@@ -272,8 +277,11 @@ def _listed(versions: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _lacking(version: str, parts: Sequence[str]) -> str:
-    return f"the {', '.join(parts)} of {version}" if parts else ""
+def _lacking(version: str, done: Sequence[str], parts: Sequence[str]) -> str:
+    if not done:
+        return f"all of {version}"
+    left = [part for part in parts if part not in done]
+    return f"the {', '.join(left)} of {version}" if left else ""
 
 
 def _beside(work: Callable[[], Result]) -> Future[Result]:

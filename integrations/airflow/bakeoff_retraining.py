@@ -169,8 +169,14 @@ def data() -> list[object]:
     return ["--dataset", params["dataset"], *target, "--seed", params["seed"]]
 
 
+def require_token() -> None:
+    """Change nothing, which takes the token: a wrong one is told before anything is trained, or let in."""
+    call("PATCH", "/config", {})
+
+
 @task
 def validate() -> None:
+    require_token()
     found = bakeoff("train", "--check", *data())
     log.info("%s", json.dumps(found["data_report"], indent=2))
 
@@ -192,12 +198,18 @@ def gate(folder: str) -> dict[str, Any]:
     return bakeoff("publish", folder, "--dry-run", *shlex.split(get_current_context()["params"]["gate"]))
 
 
+def was_served(version: str) -> bool:
+    """Whether the service has or had the version: a candidate, or one that no reload brought in yet, was not served."""
+    [state] = [each for each in bakeoff("models")["versions"] if each["version"] == version]
+    return not state["candidate"] and (bool(state["retired"]) or version in call("GET", "/health")["models"])
+
+
 @task
 def publish_candidate(folder: str) -> dict[str, str]:
     published = bakeoff("publish", folder, "--candidate", *shlex.split(get_current_context()["params"]["gate"]))
     known = published.get("unchanged")
-    # It may be the candidate of a try or a run before this one, which ended before it was let in.
-    if known and not any(each["version"] == known and each["candidate"] for each in bakeoff("models")["versions"]):
+    # It may be of a try or a run before this one, which ended before it was served.
+    if known and was_served(known):
         raise end(exceptions.AirflowSkipException, f"the model is the same as {known}, so there is nothing to try")
     version = known or published["versions"][0]["version"]
     return {"version": version, "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S+00:00}"}
@@ -215,6 +227,7 @@ def wait_for_running_experiment(candidate: dict[str, str]) -> bool:
 @task
 def let_in(candidate: dict[str, str]) -> dict[str, str]:
     params, version = get_current_context()["params"], candidate["version"]
+    require_token()
     bakeoff("retire", "--undo", version, "--actor", "airflow", "--note", "the candidate is let in")
     call("POST", "/models/reload", {})
     before = call("GET", "/config")

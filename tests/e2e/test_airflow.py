@@ -38,7 +38,8 @@ STUB = """
 import json, sys
 if "--dry-run" in sys.argv and "1" in sys.argv:
     sys.exit("error: trained (deep_forest): hold-out accuracy 0.93 is below 1: nothing was published")
-said = {"data_report": {}, "comparison": {}, "versions": [{"version": "v2", "candidate": {"by": "ann"}}]}
+candidate = {"version": "v2", "candidate": {"by": "ann"}, "retired": None}
+said = {"data_report": {}, "comparison": {}, "versions": [candidate]}
 if sys.argv[1:3] == ["known", "publish"]:
     said = {"versions": [], "unchanged": "v2"}
 print(json.dumps(said))
@@ -180,8 +181,8 @@ def test_a_better_candidate_is_promoted_and_a_worse_one_rolled_back(airflow, api
     assert [entry["action"] for entry in api.get("/audit").json()["entries"][:2]] == ["retire", "keep"]
 
 
-def test_a_gate_that_fails_publishes_nothing_and_says_so(airflow, stub):
-    airflow.begin(connected(free_port(), command=stub), gate="--min-accuracy 1")
+def test_a_gate_that_fails_publishes_nothing_and_says_so(airflow, api, stub):
+    airflow.begin(connected(api.port, command=stub), gate="--min-accuracy 1")
     run, text = airflow.end()
     assert (run["state"], run["tasks"]["gate"], run["tasks"]["publish_candidate"]) == (
         "failed",
@@ -214,15 +215,19 @@ def test_a_candidate_that_waits_already_is_gone_on_with_and_waits_until_its_time
 def test_a_service_that_is_down_is_tried_again_and_then_named(airflow, stub):
     airflow.begin(connected(free_port(), command=stub), let_in_now=True)
     run, text = airflow.end()
-    assert (run["state"], run["tasks"]["let_in"], run["tasks"]["promote"]) == ("failed", "failed", "upstream_failed")
+    assert (run["state"], run["tasks"]["validate"], run["tasks"]["promote"]) == ("failed", "failed", "upstream_failed")
     assert airflow.log().count("can't reach the API at http://127.0.0.1:") >= 4
     assert "Connection refused" in text
     assert "mend host and port of the connection bakeoff_api" in text
 
 
-def test_a_wrong_token_is_not_tried_again(airflow, api, stub):
+def test_a_wrong_token_is_told_before_anything_is_trained_and_not_tried_again(airflow, api, stub):
     airflow.begin(connected(api.port, token="wrong", command=stub), let_in_now=True)
     run, text = airflow.end()
-    assert (run["state"], run["tasks"]["let_in"]) == ("failed", "failed")
+    assert (run["state"], run["tasks"]["validate"], run["tasks"]["train_variants"]) == (
+        "failed",
+        "failed",
+        "upstream_failed",
+    )
     assert "403, the token is refused" in text
     assert "put the API's ADMIN_TOKEN into the password of the connection bakeoff_api" in text

@@ -127,14 +127,15 @@ class ChampionElsewhere:
         champion = None if configuration is None else configuration.champion
         if champion in (None, self._done) or self._clock() < self._again_s:
             return
+        self._again_s = self._clock() + _AGAIN_S  # also after an error that nobody expected
         try:
             there = self._point(champion)
         except BakeoffError as error:
             if not self._failing:
                 _LOG.warning("mlflow_alias_not_moved", extra={"event_fields": {"reason": error.message}})
-            self._failing, self._again_s = True, self._clock() + _AGAIN_S
+            self._failing = True
             return
-        self._done, self._failing = champion, False
+        self._done, self._failing, self._again_s = champion, False, 0.0
         if there is None:
             _LOG.warning("mlflow_lacks_champion", extra={"event_fields": {"champion": champion}})
         else:

@@ -109,8 +109,8 @@ def test_a_tracking_server_that_is_away_changes_nothing_but_a_line(empty, monkey
     monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
     assert main(arguments) == 0
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"warning: MLflow at {AWAY} lacks the run, ")
-    assert "alias of v1: it refuses connections" in captured.err
+    assert captured.err.startswith(f"warning: MLflow at {AWAY} lacks all of ")
+    assert "lacks all of v1: it refuses connections. Here nothing is missing" in captured.err
     assert "Published v1 in " in captured.out
 
 
@@ -139,7 +139,7 @@ def test_a_refusal_stays_the_last_line_and_status_1_with_a_tracking_server(empty
     monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
     assert main(["train", "--dataset", "no_such_file.csv", "--target", "y"]) == 1
     warning, error = capsys.readouterr().err.splitlines()
-    assert warning.startswith(f"warning: MLflow at {AWAY} lacks the run, parameters and figures of training: ")
+    assert warning.startswith(f"warning: MLflow at {AWAY} lacks all of training: ")
     assert error == "error: there is no file no_such_file.csv"
 
 

@@ -121,6 +121,8 @@ class StandIn:
                 )
                 body = json.dumps(content).encode()
                 self.send_response(status)
+                if status == 302:
+                    self.send_header("Location", "https://ann:secret@elsewhere/api")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -99,7 +99,7 @@ def test_the_model_is_registered_with_the_alias_that_it_has_here(stand_in, logge
 
 def test_a_training_that_publishes_nothing_is_a_failed_run(stand_in, server_of):
     line = Tracking(server_of(), CATALOGUE, "ann").refused("linear", {"seed": 1, "target": None}, "below 0.9")
-    assert line == f"MLflow at {stand_in.uri} has linear"
+    assert line == f"MLflow at {stand_in.uri} has the failed run linear"
     (run,) = stand_in.runs
     assert (run["status"], run["params"]) == ("FAILED", {"seed": "1"})
     assert {"key": "bakeoff.refused", "value": "below 0.9"} in run["tags"]
@@ -111,6 +111,7 @@ def test_a_training_that_publishes_nothing_is_a_failed_run(stand_in, server_of):
         ({}, None),
         ({"token": "t0k"}, "Bearer t0k"),
         ({"username": "ann", "password": "secret"}, "Basic YW5uOnNlY3JldA=="),
+        ({"username": "ann", "password": "ключ"}, "Basic YW5uOtC60LvRjtGH"),
     ],
 )
 def test_the_server_gets_the_login_of_the_settings(stand_in, logged, settings, login):
@@ -118,7 +119,7 @@ def test_the_server_gets_the_login_of_the_settings(stand_in, logged, settings, l
     assert stand_in.logins == {login}
 
 
-ALL = "the run, parameters and figures, data set, manifest, model, registered version, alias of v1"
+ALL = "all of v1"
 
 
 @pytest.mark.parametrize(
@@ -127,8 +128,13 @@ ALL = "the run, parameters and figures, data set, manifest, model, registered ve
         ("get-by-name", 500, ALL, "it answers with status 500 (it hurts)"),
         ("experiments/create", "hang", ALL, "it does not answer in time"),
         ("get-by-name", "close", ALL, "it closed the connection"),
-        ("get-by-name", 302, ALL, "it answers with status 302"),
-        ("log-batch", 403, ALL.replace("run, ", ""), "it answers with status 403"),
+        ("get-by-name", 302, ALL, "status 302 (it hurts), to https://elsewhere/api: set MLFLOW_TRACKING_URI"),
+        (
+            "log-batch",
+            403,
+            "the parameters and figures, data set, manifest, model, registered version, alias of v1",
+            "it answers with status 403",
+        ),
         ("manifest.json", 500, "the manifest, model, registered version, alias of v1", "status 500 (it hurts)"),
         ("model.pkl", "hang", "the model, registered version, alias of v1", "it does not answer in time"),
         ("model.pkl", 507, "the model, registered version, alias of v1", "status 507"),
@@ -154,7 +160,7 @@ def test_a_server_that_is_away_is_named_without_its_password(stand_in, logged):
 
 def test_the_whole_takes_no_longer_than_it_may(stand_in, logged):
     stand_in.faults["runs/create"] = "hang"
-    assert "lacks the run," in (line := logged(patience_s=0))
+    assert "lacks all of v1" in (line := logged(patience_s=0))
     assert "it took longer than 0 s" in line
 
 
@@ -207,7 +213,7 @@ def test_what_the_server_lacks_is_logged_later(stand_in, logged, server_of, sess
 
 def test_what_is_logged_later_fails_if_it_cannot_be(stand_in, server_of, session, registry):
     stand_in.faults["runs/create"] = 403
-    with pytest.raises(MlflowFailure, match=r"lacks the run, .* of v1: it answers with status 403"):
+    with pytest.raises(MlflowFailure, match="lacks all of v1: it answers with status 403"):
         Tracking(server_of(), CATALOGUE, "ann").again(session.versions, registry.verified)
 
 
@@ -243,5 +249,25 @@ def test_a_version_that_was_published_from_there_is_found_by_its_source(
 
 def test_an_answer_of_another_web_page_is_said(stand_in, server_of, monkeypatch):
     monkeypatch.setattr(stand_in, "answer", lambda *_: (200, ["a page"]))
-    with pytest.raises(MlflowFailure, match="another web page's"):
+    with pytest.raises(MlflowFailure, match="another server's"):
         server_of().experiment()
+
+
+def test_an_answer_without_what_mlflow_says_is_named_with_the_server(
+    stand_in, server_of, session, registry, monkeypatch
+):
+    monkeypatch.setattr(stand_in, "answer", lambda *_: (200, {}))
+    with pytest.raises(MlflowFailure, match="another server's"):
+        server_of().experiment()
+    odd = {"model_versions": [{"tags": [{}]}]}
+    monkeypatch.setattr(stand_in, "answer", lambda *_: (200, odd))
+    with pytest.raises(MlflowFailure, match=f"^MLflow at {stand_in.uri}: its answer is not MLflow's"):
+        Tracking(server_of(), CATALOGUE, "ann").again(session.versions, registry.verified)
+
+
+def test_a_token_that_no_header_can_carry_is_named(logged):
+    assert "MLFLOW_TRACKING_TOKEN has characters that HTTP cannot carry" in logged(token="ключ")
+
+
+def test_an_address_of_https_for_a_server_of_http_is_told(stand_in, logged):
+    assert "should MLFLOW_TRACKING_URI begin with http://?" in logged(uri=stand_in.uri.replace("http:", "https:"))
