@@ -56,7 +56,7 @@ def test_a_simulated_shift_is_found_reported_and_acknowledged(start, watch):
     assert metric(api, "model_drift_score") == report["score"]
     assert metric(api, 'model_feature_drift_score{feature="petal_length"}') > 0.1
     eventually(lambda: advice(api)["action"] == "investigate")
-    assert "proven in the inputs" in advice(api)["reason"]
+    assert "provably differs from the reference data of v1" in advice(api)["reason"]
     monitor.kill()
     answer = api.post("/drift/acknowledge", {"note": "seen"}, headers={**ADMIN, "X-Actor": "ann"})
     assert (answer.status_code, answer.json()["alarm"]) == (200, False)

@@ -418,7 +418,7 @@ def test_an_alarm_below_the_threshold_is_not_notified(log):
     low = msgspec.structs.replace(latest, drift_threshold=0.1)
     [check] = DriftCheck(lambda: low, log.table.standing)("one")
     assert (check.ok, check.p_value) == (False, pytest.approx(10_100 / 2e6))
-    assert "proven in the inputs (length" in check.fault
+    assert "provably differs from the reference data of v1 in the inputs (length" in check.fault
 
 
 def test_an_experiment_that_is_over_is_not_stopped_by_drift(log):
