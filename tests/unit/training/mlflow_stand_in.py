@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 MISSING = (404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such thing"})
 
+LOGIN = "ann:secret"  # in an address, which no message may show
+
 
 class StandIn:
     """`faults` give a status, or `hang` or `close`, for each call whose path contains the key."""
@@ -122,7 +124,7 @@ class StandIn:
                 body = json.dumps(content).encode()
                 self.send_response(status)
                 if status == 302:
-                    self.send_header("Location", "https://ann:secret@elsewhere/api")
+                    self.send_header("Location", f"https://{LOGIN}@elsewhere/api")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
