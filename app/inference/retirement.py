@@ -200,7 +200,7 @@ class TableChange(NamedTuple):
 class RetiredTable:
     """Changes of what is retired: first what a change would do, by table and store, then its entry in the table.
 
-    In between the store gets its row, under a lock of all writers. So what a change would do is told by what was read
+    In between the store gets its row, under a lock of all writers. So what a change would do follows from what was read
     of the registry before.
 
     Only within `storage.writing`. Every call raises `OSError`, and `ArtefactRefused` for a table that cannot be read.

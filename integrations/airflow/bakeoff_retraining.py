@@ -170,7 +170,7 @@ def data() -> list[object]:
 
 
 def require_token() -> None:
-    """Change nothing, which takes the token: a wrong one is told before anything is trained, or let in."""
+    """Change nothing, which takes the token: a wrong one fails before anything is trained, or let in."""
     call("PATCH", "/config", {})
 
 

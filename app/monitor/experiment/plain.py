@@ -145,7 +145,8 @@ def _find_requests(events: Events, selection: Selection, found: Found) -> None:
 def _find_labels(events: Events, selection: Selection, found: Found) -> None:
     joined, numbers = events.joined, dict[str, list[np.ndarray]]()
     outcomes = [event.outcome for event in joined.events]
-    for part in in_blocks(joined.rows)[0]:
+    blocks, _ = in_blocks(joined.rows)
+    for part in blocks:
         own = selection.labelled(part.block)
         if own is None:
             continue
@@ -156,7 +157,7 @@ def _find_labels(events: Events, selection: Selection, found: Found) -> None:
         return
     values = np.array([value_of(each.outcome) for each in outcomes])
     users, at_us = np.zeros(len(outcomes), np.int64), np.array([each.received_at_us for each in outcomes], np.int64)
-    for part in in_blocks(joined.rows)[0]:
+    for part in blocks:
         users[part.places] = part.block.users[part.at]
         at_us[part.places] = np.maximum(at_us[part.places], part.block.at_us[part.at])
     every = Labels(joined.places, outcomes, joined.rows, values, users, at_us)
