@@ -72,8 +72,9 @@ class RefusedFile(msgspec.Struct, frozen=True):
 class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
     """The loaded versions, those removed and those refused. `workers_behind` workers had not followed after 2 s.
 
-    `excluded` has the reason for each loaded version that takes no part in the experiment. `lacking` has, by host, the
-    versions that another host has loaded and this one has not.
+    `announced`: the other workers know of this reload; if not, they hear of it once the store can be written again.
+    `workers_behind` is None where it could not be asked. `excluded` has the reason for each loaded version that takes
+    no part in the experiment. `lacking` has, by host, the versions that another host has loaded and this one has not.
     """
 
     served: Mapping[str, ServedVersion]
@@ -82,7 +83,8 @@ class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
     excluded: Mapping[str, str]
     experiment_id: str
     epoch: int
-    workers_behind: int
+    announced: bool
+    workers_behind: int | None
     lacking: Mapping[str, Sequence[str]]
 
 
@@ -124,16 +126,15 @@ class Reload:
         self._generation = generation
         self._failed: _Failed | None = None  # of `follow`
         self._not_again: _Failed | None = None  # of `again`
+        # What the other workers are still to be told: that this one was reloaded, and what it has loaded.
+        self._unannounced, self._unconfirmed = False, True
+        self._logged = ""  # why that failed last
         self._lock = threading.Lock()
 
     def start(self) -> None:
         """In a new process: catch up with reloads since its models were loaded, and confirm the generation."""
         # The master's models may be older than the last reload: the worker must not serve them first.
         self.follow()
-        try:
-            self._confirm()
-        except _UNREACHABLE:
-            _LOG.exception("reload_not_confirmed")
 
     def stop(self) -> None:
         """At the end of the process; raises nothing."""
@@ -150,8 +151,9 @@ class Reload:
         with self._lock:
             before = self._loaded_models()
             after, configuration = self._swap(before, asked=True)
-            generation = self._announce()
-        behind, lacking = self._wait(generation) if generation else (0, {})
+            self._unannounced = True
+            generation = self._share()
+        behind, lacking = self._wait(generation) if generation else (None, {})
         return ReloadReport(
             served={name: _served(name, before, after) for name in after.versions},
             removed=tuple(name for name in before.versions if name not in after.versions),
@@ -159,6 +161,7 @@ class Reload:
             excluded=after.excluded,
             experiment_id=configuration.experiment_id,
             epoch=configuration.epoch,
+            announced=generation is not None,
             workers_behind=behind,
             lacking=lacking,
         )
@@ -171,7 +174,7 @@ class Reload:
         try:
             with self._lock:
                 after, _ = self._swap(self._loaded_models())
-                self._confirm()
+                self._share()
             if after.unrecorded:  # the store answers, but not this; whoever asks for the configuration logs it
                 self._not_again = _Failed("").again(time.monotonic())
         except Unavailable:
@@ -183,17 +186,20 @@ class Reload:
             self._not_again = self._not_again.again(time.monotonic())
 
     def follow(self) -> None:
-        """Reload if another worker has since the last call. Cheap; raises nothing. Tries again after a failure."""
-        generation = self._generation
+        """Reload if another worker has since the last call, and tell the others what they could not be told before.
+
+        Cheap; raises nothing. Tries again after a failure.
+        """
+        before = generation = self._generation
         try:
             generation = self._generations.current()
             failed = self._failed
-            if generation == self._generation or (failed and failed.holds(generation, time.monotonic())):
-                return
-            with self._lock:
-                self._swap(self._loaded_models())
-                self._generation = generation
-            self._confirm()
+            if generation != before and not (failed and failed.holds(generation, time.monotonic())):
+                with self._lock:
+                    if self._generation != before:
+                        return  # this worker was reloaded meanwhile: the next call sees what is newer
+                    self._swap(self._loaded_models())
+                    self._generation = generation
         except StoreUnavailable:
             return  # logged by those who ask for the configuration
         except (BakeoffError, OSError) as error:
@@ -201,6 +207,9 @@ class Reload:
                 self._failed = _Failed(generation)
                 _LOG.error("reload_not_followed", extra={"event_fields": {"reason": str(error)}})
             self._failed = self._failed.again(time.monotonic())
+        if self._unannounced or self._unconfirmed:
+            with self._lock:
+                self._share()
 
     def _swap(self, before: LoadedModels, *, asked: bool = False) -> tuple[LoadedModels, Configuration]:
         after = self._load(before)
@@ -217,33 +226,46 @@ class Reload:
             raise Contradiction(
                 f"nothing was changed: the registry does not fit the settings: {error.message}"
             ) from error
-        self._not_again = None
+        self._not_again, self._unconfirmed = None, True
         _log_reload(before, after)
         return after, configuration
 
-    def _announce(self) -> str | None:
-        """The new generation, None if it cannot be shared: this worker has reloaded all the same."""
+    def _share(self) -> str | None:
+        """Tell the other workers what is still to be told, under the lock; the generation if it announced one.
+
+        Raises nothing: `follow` tries again.
+        """
+        announced, failing = None, "reload_not_announced"
         try:
-            self._generation = self._generations.advance()
-            self._confirm()
-        except _UNREACHABLE:
-            _LOG.exception("reload_not_announced")
-            return None
-        return self._generation
+            if self._unannounced:
+                newest, announced = self._generations.current(), self._generations.advance()
+                self._unannounced, self._unconfirmed = False, True
+                # If another worker's came between, this one may not have what that is about: `follow` loads it.
+                self._generation = announced if newest == self._generation else self._generation
+                if self._logged == failing:
+                    _LOG.info("reload_announced")
+            failing = "reload_not_confirmed"
+            if self._unconfirmed:
+                self._generations.confirm(self._generation, self._loaded_models().versions)
+                self._unconfirmed = False
+            self._logged = ""
+        except _UNREACHABLE as error:
+            # Once, and without a traceback: a busy store is no fault of the program.
+            if self._logged != failing:
+                _LOG.warning(failing, extra={"event_fields": {"reason": str(error)}})
+            self._logged = failing
+        return announced
 
-    def _confirm(self) -> None:
-        self._generations.confirm(self._generation, self._loaded_models().versions)
-
-    def _wait(self, generation: str) -> tuple[int, Mapping[str, Sequence[str]]]:
-        """The workers that have not followed in time, and what hosts lack whose workers have."""
+    def _wait(self, generation: str) -> tuple[int | None, Mapping[str, Sequence[str]]]:
+        """The workers that have not followed in time (None: unknown), and what hosts lack whose workers have."""
         deadline = time.monotonic() + _FOLLOW_S
         try:
             while (behind := self._generations.behind(generation)) and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
             return behind, self._generations.lacking(generation)
-        except _UNREACHABLE:
-            _LOG.exception("reload_not_awaited")
-            return 0, {}
+        except _UNREACHABLE as error:
+            _LOG.warning("reload_not_awaited", extra={"event_fields": {"reason": str(error)}})
+            return None, {}
 
 
 def _removed(before: LoadedModels, after: LoadedModels, *, asked: bool) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 import pytest
 from msgspec.structs import replace
 
-from app.errors import Contradiction, SettingError
+from app.errors import Contradiction, SettingError, StoreUnavailable
 from app.services.ports import RefusedVersion
 from app.services.serving.reload import Reload
 from tests.builders import configuration, loaded_models
@@ -13,23 +13,29 @@ class Host:
 
     def __init__(self):
         self.wanted, self.confirmed, self.lost, self.versions = "", {}, False, {}
+        self.busy = False
+
+    def require(self):
+        if self.lost:
+            raise OSError("gone")
 
     def of(self, worker):
         host = self
 
         class Generations:
             def current(self):
-                if host.lost:
-                    raise OSError("gone")
+                host.require()
                 return host.wanted
 
             def advance(self):
-                if host.lost:
-                    raise OSError("gone")
+                host.require()
                 host.wanted += "+"
                 return host.wanted
 
             def confirm(self, generation, versions):
+                host.require()
+                if host.busy:
+                    raise StoreUnavailable("locked")
                 host.confirmed[worker] = generation
                 host.versions[worker] = set(versions)
 
@@ -40,8 +46,7 @@ class Host:
                 return 0
 
             def leave(self):
-                if host.lost:
-                    raise OSError("gone")
+                host.require()
                 del host.confirmed[worker]
 
         return Generations()
@@ -217,9 +222,91 @@ def test_a_lost_folder_does_not_keep_this_worker_from_reloading():
     host = Host()
     host.lost = True
     worker = Worker(loaded_models(version("v1")), loaded_models(version("v2")), host)
-    assert worker.reload.now().workers_behind == 0
+    report = worker.reload.now()
+    assert (report.announced, report.workers_behind) == (False, None)
     worker.reload.follow()
     assert list(worker.loaded_models.versions) == ["v2"]
+
+
+def two_workers(host):
+    return (Worker(loaded_models(version("v1")), loaded_models(version("v2")), host, name) for name in "ab")
+
+
+def events(caplog):
+    return [record.message for record in caplog.records if "announced" in record.message or "confirm" in record.message]
+
+
+def test_a_reload_that_could_not_be_announced_is_once_the_store_answers_and_only_once(caplog):
+    caplog.set_level("INFO")
+    host = Host()
+    one, other = two_workers(host)
+    host.lost = True
+    for _ in range(2):
+        one.reload.now()
+        one.reload.follow()
+    host.lost = False
+    for _ in range(3):
+        one.reload.follow(), other.reload.follow()
+    assert (host.wanted, host.confirmed) == ("+", {"a": "+", "b": "+"})
+    assert [len(one.served), len(other.served)] == [2, 1]
+    assert events(caplog) == ["reload_not_announced", "reload_announced"]
+
+
+def test_the_next_reload_announces_what_the_one_before_could_not():
+    host = Host()
+    one, other = two_workers(host)
+    host.lost = True
+    one.reload.now()
+    host.lost = False
+    assert one.reload.now().announced
+    one.reload.follow(), other.reload.follow()
+    assert (host.wanted, len(other.served)) == ("+", 1)
+
+
+def test_a_reload_of_another_host_meanwhile_is_followed_before_ones_own_is_announced():
+    host = Host()
+    one, other = two_workers(host)
+    host.lost = True
+    one.reload.now()  # which other hosts may have done before, or after
+    host.lost = False
+    other.reload.now()
+    one.reload.follow(), other.reload.follow(), one.reload.follow()
+    assert (host.wanted, host.confirmed) == ("++", {"a": "++", "b": "++"})
+    assert [len(one.served), len(other.served)] == [2, 2]
+
+
+def test_a_reload_of_another_worker_while_one_loads_is_not_hidden():
+    host = Host()
+    one, other = two_workers(host)
+    newer = loaded_models(version("v2"), version("v3"))
+
+    def load_slowly(_before):
+        other.registry = newer
+        other.reload.now()
+        return one.registry
+
+    loads = iter([load_slowly, lambda _before: newer])
+    one.reload = Reload(lambda: one.loaded_models, lambda before: next(loads)(before), one.serve, host.of("a"), "")
+    assert one.reload.now().announced
+    one.reload.follow()
+    assert list(one.loaded_models.versions) == ["v2", "v3"]
+
+
+def test_a_store_that_is_busy_is_told_again_what_a_worker_has_loaded(caplog):
+    host = Host()
+    host.busy = True
+    worker = Worker(loaded_models(version("v1")), loaded_models(version("v1")), host)
+    worker.reload.start(), worker.reload.follow()
+    assert (host.confirmed, events(caplog)) == ({}, ["reload_not_confirmed"])
+    assert not any(record.exc_info for record in caplog.records)
+    host.busy = False
+    worker.reload.follow()
+    assert host.versions == {"a": {"v1"}}
+    host.busy, worker.registry = True, loaded_models(version("v1"), version("v2"))
+    worker.reload.again()
+    host.busy = False
+    worker.reload.follow()
+    assert host.versions == {"a": {"v1", "v2"}}
 
 
 @pytest.mark.parametrize("lost", [False, True])
