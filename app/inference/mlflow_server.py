@@ -141,20 +141,20 @@ class MlflowServer:
 
     def register(self, place: RunPlace, tags: Mapping[str, str]) -> RegisteredVersion:
         """The run's model as the next version of the settings' registered model, which is made if it is missing."""
-        name = self._settings.model
+        version = {
+            "name": self._settings.model,
+            "source": f"{place.files}/{MODEL_FOLDER}",
+            "run_id": place.id,
+            "tags": [{"key": key, "value": value} for key, value in tags.items()],
+        }
         try:
-            self._post("registered-models/create", name=name)
+            made = self._post("model-versions/create", **version)
         except MlflowFailure as failure:
-            if failure.error_code != "RESOURCE_ALREADY_EXISTS":
+            if failure.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-        made = self._post(
-            "model-versions/create",
-            name=name,
-            source=f"{place.files}/{MODEL_FOLDER}",
-            run_id=place.id,
-            tags=[{"key": key, "value": value} for key, value in tags.items()],
-        )
-        return RegisteredVersion(name, str(_part(made, "model_version", "version")))
+            self._make_model()
+            made = self._post("model-versions/create", **version)
+        return RegisteredVersion(self._settings.model, str(_part(made, "model_version", "version")))
 
     def point(self, alias: str, at: RegisteredVersion) -> None:
         """Point an alias of the registered model at a version."""
@@ -179,6 +179,13 @@ class MlflowServer:
             return None
         same = source.run_id is not None and _part(found, "model_version").get("run_id") == source.run_id
         return RegisteredVersion(source.name, source.version) if same else None
+
+    def _make_model(self) -> None:
+        try:
+            self._post("registered-models/create", name=self._settings.model)
+        except MlflowFailure as failure:
+            if failure.error_code != "RESOURCE_ALREADY_EXISTS":  # by another process meanwhile
+                raise
 
     def _logged(self, manifest: Manifest) -> RegisteredVersion | None:
         wanted = f"name = '{self._settings.model}' and tags.`{SHA256}` = '{manifest.model_sha256}'"

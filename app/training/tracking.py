@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import pickle  # nosec B403 - writes, and reads nothing
-import platform
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
 from app import __version__
 from app.clock import now_us
-from app.domain.contract import FeatureContract
 from app.domain.manifest import Manifest, Source
-from app.domain.timestamps import iso_utc
 from app.errors import BakeoffError
 from app.inference.artefact import Artefact
 from app.inference.mlflow_server import MODEL_FOLDER, SHA256, VERSION, MlflowFailure, MlflowServer, Run, RunPlace
-from app.inference.model_files import estimator_of
 from app.services.boundaries import attempt
+from app.training.mlflow_model import model_files
 from app.training.session import PublishedVersion, SessionResult
 from app.training.variants import VariantCatalogue
 
@@ -31,9 +28,10 @@ Result = TypeVar("Result")
 _PATIENCE_S, _S_PER_BYTE = 30.0, 1e-6
 # For the first answer: this long from the start of the training, and no less than this after its end. Beside a long
 # training it may take longer, as a server does that has just been started.
-_FIRST_ANSWER_S, _AFTER_TRAINING_S = 2.0, 0.5
-_RUN, _FIGURES = "run", "parameters and figures"
-_PARTS = (_RUN, _FIGURES, "data set", "manifest", "model", "registered version", "alias")
+_FIRST_ANSWER_S, _AFTER_TRAINING_S = 1.5, 0.4
+_RUN, _FIGURES, _MODEL = "run", "parameters and figures", "model"
+_PARTS = (_RUN, _FIGURES, "data set", "manifest", _MODEL, "registered version", "alias")
+_AT_ONCE = 4  # versions: as many as an MLflow server has processes
 
 
 class Tracking:
@@ -103,10 +101,17 @@ class Tracking:
     def _log(self, steps: Mapping[str, Iterator[str]], parts: Sequence[str], first_s: float, patience_s: float) -> None:
         done: dict[str, list[str]] = {name: [] for name in steps}
 
+        def go_on(name: str, until: str | None = None) -> None:
+            for part in steps[name]:
+                done[name].append(part)
+                if part == until:
+                    return
+
         def log() -> None:
-            for name, step in steps.items():
-                for part in step:
-                    done[name].append(part)
+            # Most of it waits for the server. Only registering has an order, in which versions get their numbers.
+            _all_beside([partial(go_on, name, _MODEL) for name in steps])
+            for name in steps:
+                go_on(name)
 
         failure = self._silence(first_s) or attempt(_beside(log).result, patience_s)
         if failure is None:
@@ -138,7 +143,7 @@ class Tracking:
         yield "manifest"
         for name, content in model_files(read(manifest.version), place).items():
             server.upload(place, f"{MODEL_FOLDER}/{name}", content)
-        yield "model"
+        yield _MODEL
         registered = server.register(place, about)
         yield "registered version"
         if published.alias is not None:
@@ -216,62 +221,6 @@ def dataset_of(source: Source) -> dict[str, str]:
     }
 
 
-def model_files(artefact: Artefact, place: RunPlace) -> dict[str, bytes]:
-    """The estimator as a model of MLflow's flavours `sklearn` and `python_function`, by file name.
-
-    Source: https://mlflow.org/docs/latest/ml/model/, "Storage Format".
-    """
-    manifest = artefact.manifest
-    packages = {"scikit-learn": "", "numpy": ""} | dict(manifest.requires)
-    required = [f"{name}=={manifest.libraries.get(name) or packages[name]}" for name in packages]
-    described = {
-        "artifact_path": MODEL_FOLDER,
-        "run_id": place.id,
-        "utc_time_created": iso_utc(now_us()).replace("T", " ").rstrip("Z"),
-        "flavors": {
-            "python_function": {
-                "loader_module": "mlflow.sklearn",
-                "model_path": "model.pkl",
-                "predict_fn": "predict",
-                "env": {"virtualenv": "python_env.yaml"},
-                "python_version": platform.python_version(),
-            },
-            "sklearn": {
-                "pickled_model": "model.pkl",
-                "serialization_format": "pickle",
-                "sklearn_version": manifest.libraries.get("scikit-learn"),
-                "code": None,
-            },
-        },
-        "signature": {"inputs": json.dumps(_columns(manifest.contract)), "outputs": None, "params": None},
-    }
-    environment = {
-        "python": platform.python_version(),
-        "build_dependencies": ["pip"],
-        "dependencies": ["-r requirements.txt"],
-    }
-    return {
-        # Plain, because MLflow does not read joblib's own form of arrays.
-        "model.pkl": pickle.dumps(estimator_of(artefact.files)),
-        "requirements.txt": "".join(f"{line}\n" for line in [*required, "pandas"]).encode(),
-        # JSON is YAML.
-        "python_env.yaml": json.dumps(environment, indent=2).encode(),
-        "MLmodel": json.dumps(described, indent=2).encode(),
-    }
-
-
-def _columns(contract: FeatureContract) -> list[dict[str, Any]]:
-    """The columns of MLflow's signature, by the names that the estimator was fitted with."""
-    return [
-        {
-            "type": "double" if feature.kind == "numeric" else "string",
-            "name": feature.name,
-            "required": not feature.nullable,
-        }
-        for feature in contract.features
-    ]
-
-
 def _listed(versions: Iterable[str]) -> str:
     *first, last = versions
     return f"{', '.join(first)} and {last}" if first else last
@@ -282,6 +231,14 @@ def _lacking(version: str, done: Sequence[str], parts: Sequence[str]) -> str:
         return f"all of {version}"
     left = [part for part in parts if part not in done]
     return f"the {', '.join(left)} of {version}" if left else ""
+
+
+def _all_beside(work: Sequence[Callable[[], None]]) -> None:
+    """Do all of it, a few at a time; raises the first error, when those beside it have ended."""
+    for first in range(0, len(work), _AT_ONCE):
+        for ended in [attempt(begun.result) for begun in [_beside(each) for each in work[first : first + _AT_ONCE]]]:
+            if isinstance(ended, Exception):
+                raise ended
 
 
 def _beside(work: Callable[[], Result]) -> Future[Result]:

@@ -27,6 +27,7 @@ class StandIn:
         self.logins: set[str | None] = set()
         self.artifact_root = "mlflow-artifacts:/7"
         self.released = threading.Event()
+        self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.uri = f"http://127.0.0.1:{self._server.server_port}"
@@ -56,8 +57,9 @@ class StandIn:
         return 200, {"experiment_id": "7"}
 
     def runs_create(self, body):
-        run = {**body, "id": f"r{len(self.runs)}", "params": {}, "metrics": {}, "datasets": []}
-        self.runs.append(run)
+        with self._lock:  # clients log several runs at once
+            run = {**body, "id": f"r{len(self.runs)}", "params": {}, "metrics": {}, "datasets": []}
+            self.runs.append(run)
         files = f"{self.artifact_root}/{run['id']}/artifacts"
         return 200, {"run": {"info": {"run_id": run["id"], "artifact_uri": files}}}
 
@@ -84,6 +86,8 @@ class StandIn:
         return 200, {}
 
     def model_versions_create(self, body):
+        if body["name"] not in self.models:
+            return MISSING
         version = {**body, "version": str(len(self.versions) + 1)}
         self.versions.append(version)
         return 200, {"model_version": version}
