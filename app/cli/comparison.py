@@ -34,7 +34,7 @@ def number(value: float | None) -> str:
 
 def signed(value: float | None) -> str:
     """A difference with its sign; positive is good for the challenger, whatever the metric."""
-    return UNKNOWN if value is None else f"{value:+.4f}".replace("-", "−")
+    return UNKNOWN if value is None else f"{value:+z.4f}".replace("-", "−")
 
 
 def votes(comparison: Mapping[str, Any]) -> str:
@@ -60,7 +60,7 @@ class ShownAs(NamedTuple):
             return UNKNOWN
         size = self.factor * width
         digits = min(6, max(0, 1 - math.floor(math.log10(size)))) if size > 0 else 4
-        return f"{self.factor * value:+,.{digits}f}".replace("-", "−")
+        return f"{self.factor * value:+z,.{digits}f}".replace("-", "−")
 
 
 _AS_IT_IS = ShownAs()

@@ -236,7 +236,7 @@ def _quantity(terms: ExperimentTerms) -> str:
 
 
 def _number(value: float, terms: ExperimentTerms, decimals: int, sign: str = "") -> str:
-    return f"{metric_of(terms).scale * value:{sign}.{decimals}f}".replace("-", "−")
+    return f"{metric_of(terms).scale * value:{sign}z.{decimals}f}".replace("-", "−")
 
 
 def _limit(value: float | None, terms: ExperimentTerms) -> str:

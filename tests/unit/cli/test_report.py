@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from app.cli import main
-from app.cli.plot import marks_for, plotted, scale_of
+from app.cli.comparison import ShownAs
+from app.cli.plot import Scale, axis, marks_for, plotted, scale_of
 from app.cli.report import caught_up, lines_of
 from app.domain.report import (
     CheckReport,
@@ -297,6 +298,12 @@ def test_waiting_ends_after_its_time():
     fetch, clock, sleep = growing(with_requests(0, computed_at=None))
     assert caught_up(fetch, 30, clock, sleep)["computed_at"] is None
     assert 30 <= clock() < 32
+
+
+def test_what_is_rounded_to_zero_has_no_minus_sign():
+    assert ShownAs().change(-0.04, 60.0) == "+0"
+    low, *_ = axis(Scale(-0.04, 60.0, 40), ShownAs()).split()
+    assert low == "+0"
 
 
 def test_without_waiting_the_report_is_shown_as_it_is():
