@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 
-from app.errors import AdminDisabled, BakeoffError, InvalidRequest, SettingError, StoreUnavailable, Unavailable
+from app.errors import (
+    AdminDisabled,
+    ArtefactRefused,
+    BakeoffError,
+    InvalidRequest,
+    SettingError,
+    StoreUnavailable,
+    Unavailable,
+)
 from app.settings import Settings
-from app.store.keys import load_or_create
+from app.store.keys import NAMED, load_or_create
 from app.tokens import VARIABLES
 
 if TYPE_CHECKING:
     from app.inference.registry import ModelRegistry
+    from app.store.deployment import DeploymentKey
 
 _CONNECT_S, _ANSWER_S = 3.0, 30.0
 _BY_REGISTRY = (
-    "the store cannot be asked which versions are retired, and which names are taken; the model registry alone says it"
+    "the store cannot be asked which versions are retired, which names are taken, and whether the key is the "
+    "deployment's; the model registry alone says it"
+)
+_NAME_KEY = (
+    "its hosts would refuse what is published. Name the deployment's key in DEPLOYMENT_KEY_FILE; if that key is lost, "
+    "set DATABASE_URL to the store for which this one was accepted (bakeoff accept-key)"
 )
 _BAD_ADDRESS = (MissingSchema, InvalidSchema, InvalidURL)
 
@@ -108,15 +122,18 @@ def _refused(status: int, message: str) -> ApiRefused:
     return error
 
 
-def _warned(admit: Callable[[], None]) -> Callable[[], None]:
-    """`admit`, which says the first time on stderr that the store cannot be used: the registry then goes without it."""
+def _admission(key: DeploymentKey, settings: Settings, *, changes: bool) -> Callable[[], bool]:
+    """`key.recognise`, which says the first time on stderr that the store cannot be used: the registry then goes
+    without it. Where it `changes` and the store has another key, a `SettingError`."""
     warned = False
 
-    def admitted() -> None:
+    def admitted() -> bool:
         nonlocal warned
         try:
-            admit()
+            return key.recognise()
         except StoreUnavailable as error:
+            if changes and key.foreign:
+                raise SettingError(_key_setting(settings), f"nothing was changed: {error.message}") from error
             if not warned:
                 print(f"warning: {_BY_REGISTRY}: {error.message}", file=sys.stderr)
             warned = True
@@ -125,12 +142,44 @@ def _warned(admit: Callable[[], None]) -> Callable[[], None]:
     return admitted
 
 
+def _require_own_key(settings: Settings, registry: ModelRegistry, admitted: Callable[[], bool]) -> None:
+    """Raise `SettingError` where the key is another deployment's, which would refuse what it publishes."""
+    from app.store.engine import kind_of
+
+    file, known = kind_of(settings.store_url).file, False
+    if file is None or file.exists():
+        with suppress(StoreUnavailable):  # publishing needs no store
+            known = admitted()
+    if settings.model_bucket is None:
+        return
+    # A host without the store, with a key that it has just made, is told by the bucket that it is not the deployment's.
+    names = registry.names()
+    if not names or any(_is_verified(registry, name) for name in names):
+        return
+    problem = f"none of the {len(names)} versions in {settings.registry} is signed with the key of this host"
+    if not known:
+        raise SettingError(_key_setting(settings), f"nothing was changed: {problem}: {_NAME_KEY}")
+    print(f"warning: {problem}, which is that of the store: other hosts must have it too", file=sys.stderr)
+
+
+def _key_setting(settings: Settings) -> str:
+    return "DATA_DIR" if settings.deployment_key_file is None else NAMED
+
+
+def _is_verified(registry: ModelRegistry, version: str) -> bool:
+    try:
+        registry.manifest(version)
+    except ArtefactRefused:
+        return False
+    return True
+
+
 @contextmanager
-def registry_of(settings: Settings) -> Iterator[ModelRegistry]:
+def registry_of(settings: Settings, *, changes: bool = False) -> Iterator[ModelRegistry]:
     """The registry in `MODEL_DIR`, signed with the deployment's key, which is made in `DATA_DIR` if it is missing.
 
     On S3 its copy here is made what it is now. An `OSError` in the block becomes a `SettingError` for `MODEL_DIR`, so
-    leave printing outside of it.
+    leave printing outside of it. Raises `SettingError` where the block `changes` it with another deployment's key.
     """
     # Not at the top: most commands only call the API, and the registry takes as long to import as they take to start.
     from app.cli.decide import user_name
@@ -143,10 +192,12 @@ def registry_of(settings: Settings) -> Iterator[ModelRegistry]:
     try:
         keys = load_or_create(settings.data_dir, settings.deployment_key_file)
         with closing(Database(settings.store_url)) as database:
-            admit = _warned(DeploymentKey(database, keys.fingerprint).recognise)
-            rows = StoredVersions(database, admit, user_name())
+            admitted = _admission(DeploymentKey(database, keys.fingerprint), settings, changes=changes)
+            rows = StoredVersions(database, admitted, user_name())
             registry = ModelRegistry(storage_of(settings), keys.registry, rows)
             registry.storage.fetch()
+            if changes:
+                _require_own_key(settings, registry, admitted)
             yield registry
     except OSError as error:
         place = error.filename or settings.registry

@@ -162,7 +162,7 @@ def _publish(args: argparse.Namespace) -> int:
             reference_artifact=args.reference_artifact,
             code=args.code,
         )
-        with registry_of(settings) as registry:
+        with registry_of(settings, changes=True) as registry:
             trained = publish_external(request, registry, step)
             timed = timed_versions(registry, trained.names, step)
             measured = Measured(timed, {name: outlook(registry, name) for name in trained.names})
@@ -193,7 +193,7 @@ def _publish_built(args: argparse.Namespace) -> int:
     given = {"variant": artefact.manifest.variant, "dataset": source.dataset, "target": source.target}
     try:
         with logged_to_mlflow(settings, artefact.manifest.variant or "training", given, figures) as published:
-            with registry_of(settings) as registry, steps() as step:
+            with registry_of(settings, changes=True) as registry, steps() as step:
                 trained = publish_built(artefact, registry, args.version, gate, user_name() if args.candidate else None)
                 timed = timed_versions(registry, trained.names, step)
                 measured = Measured(timed, {name: outlook(registry, name) for name in trained.names})
@@ -248,7 +248,7 @@ def _refresh(args: argparse.Namespace) -> int:
             missing=args.missing,
             reference_is=args.reference_is,
         )
-        with registry_of(settings) as registry:
+        with registry_of(settings, changes=True) as registry:
             refreshed = refresh_reference(request, registry, step)
     if args.json:
         print(json.dumps(reference_data(refreshed), indent=2, ensure_ascii=False))

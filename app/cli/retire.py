@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """
     _require_one_way(args)
     settings = Settings.from_environ()
-    with registry_of(settings) as registry:
+    with registry_of(settings, changes=True) as registry:
         done = _restored(args, settings, registry) if args.undo else _retired(args, settings, registry)
     print(json.dumps(done, indent=2, ensure_ascii=False) if args.json else "\n".join(_lines(done)))
     return 0

@@ -176,7 +176,7 @@ def _registry(args: argparse.Namespace, settings: Settings) -> Iterator[ModelReg
     Raises `InvalidRequest` if the folder cannot be written, or holds anything but a version that --to has made.
     """
     if args.to is None:
-        with registry_of(settings) as registry:
+        with registry_of(settings, changes=True) as registry:
             yield registry
         return
     from app.inference.registry import ModelRegistry

@@ -76,11 +76,13 @@ class DeploymentKey:
         except SettingError as error:
             raise StoreUnavailable(error.message) from error
 
-    def recognise(self) -> None:
-        """`admit` for a command: a store without a key stays without."""
+    def recognise(self) -> bool:
+        """`admit` for a command: a store without a key stays without. Whether the store has this key."""
         known = self.known()
-        if known not in (None, self._fingerprint):
+        self.foreign = known not in (None, self._fingerprint)
+        if known is not None and self.foreign:
             raise StoreUnavailable(refusal(known, self._fingerprint, self._database.kind.place))
+        return known is not None
 
     def known(self) -> str | None:
         """The fingerprint in the store; None before the first process. Raises `StoreUnavailable`."""

@@ -29,7 +29,7 @@ class StoredVersions:
     def __init__(
         self,
         database: Database,
-        admit: Callable[[], None] = lambda: None,
+        admit: Callable[[], object] = lambda: None,
         actor: str = "",
         clock_us: Callable[[], int] = now_us,
     ) -> None:

@@ -9,7 +9,9 @@ from contextlib import closing
 import pytest
 
 from app.cli import main
+from app.cli.access import registry_of
 from app.domain.experiment import Configuration, ExperimentTerms
+from app.errors import SettingError
 from app.inference.bucket import BucketStorage
 from app.inference.registry import ModelRegistry
 from app.inference.retirement import retired_versions
@@ -17,6 +19,7 @@ from app.inference.s3 import S3Client
 from app.inference.storage import storage_of
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog, DecisionTable
+from app.store.deployment import DeploymentKey
 from app.store.engine import Database
 from app.store.keys import load_or_create
 from tests.unit.inference.published import manifest
@@ -62,6 +65,68 @@ def test_a_bucket_that_cannot_be_reached_is_a_wrong_setting_with_the_reason(publ
     assert "cannot be reached (ConnectionError)" in error
     main(["doctor"])
     assert "BROKEN  model registry: MODEL_DIR: s3://logs/" in capsys.readouterr().out
+
+
+CHANGES = [
+    ["train"],
+    ["publish", "model.joblib", "--reference", "rows.csv", "--target", "y"],
+    ["publish", "--refresh-reference", "v1"],
+    ["retire", "v1"],
+]
+
+
+@pytest.fixture
+def foreign(published, tmp_path, monkeypatch):
+    """A host with a key of its own, without a store."""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "builder"))
+
+
+@pytest.mark.parametrize("words", CHANGES, ids=" ".join)
+def test_a_host_with_a_key_of_its_own_changes_nothing_in_the_bucket(foreign, published, words, capsys):
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "DATA_DIR: nothing was changed: none of the 1 versions in s3://logs/" in error
+    assert "DEPLOYMENT_KEY_FILE" in error
+    published.storage.fetch()
+    assert (published.names(), retired_versions(published)) == (("v1",), {})
+
+
+@pytest.mark.parametrize("words", CHANGES, ids=" ".join)
+def test_the_store_is_asked_for_its_key_before_anything_is_changed(
+    published, served, tmp_path, words, monkeypatch, capsys
+):
+    DeploymentKey(served, load_or_create(tmp_path / "data").fingerprint).require()
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'data' / 'bakeoff.sqlite'}")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "builder"))
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "DATA_DIR: nothing was changed: the key of this process" in error
+    assert "Put the deployment's key there" in error
+    published.storage.fetch()
+    assert (published.names(), retired_versions(published)) == (("v1", "v2"), {})
+
+
+def test_while_the_store_is_away_the_bucket_says_whose_key_it_is(published, tmp_path, monkeypatch, capsys):
+    (tmp_path / "away").write_bytes(b"no database" * 100)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'away'}")
+    with registry_of(Settings.from_environ(), changes=True) as registry:
+        registry.publish(manifest(), {"model.joblib": b"newer"})
+    assert "and whether the key is the deployment's" in capsys.readouterr().err
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "builder"))
+    with (
+        pytest.raises(SettingError, match="none of the 2 versions"),
+        registry_of(Settings.from_environ(), changes=True),
+    ):
+        pass
+
+
+def test_with_a_key_that_was_accepted_versions_are_published_again(foreign, published, tmp_path, capsys):
+    own = load_or_create(tmp_path / "builder").fingerprint
+    with closing(Database(f"sqlite:///{tmp_path / 'builder' / 'bakeoff.sqlite'}")) as database:
+        DeploymentKey(database, own).require()
+    with registry_of(Settings.from_environ(), changes=True) as registry:
+        assert registry.publish(manifest(), {"model.joblib": b"newer"}).version == "v2"
+    assert "warning: none of the 1 versions in s3://logs/" in capsys.readouterr().err
 
 
 CONFIGURATION = Configuration(

@@ -198,7 +198,7 @@ def test_commands_say_once_that_the_store_cannot_be_asked_what_is_retired(regist
     (tmp_path / "data" / "bakeoff.sqlite").write_bytes(b"no database" * 100)
     main(command)
     error = capsys.readouterr().err
-    assert error.count("warning: the store cannot be asked which versions are retired, and which names are taken") == 1
+    assert error.count("warning: the store cannot be asked which versions are retired, which names are taken, and") == 1
 
 
 def test_a_version_whose_folder_came_back_from_a_backup_stays_retired_and_can_be_brought_back(store, registry, capsys):
