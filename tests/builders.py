@@ -104,9 +104,9 @@ def configuration(weights=None, **changes):
     return Configuration(**{**values, **changes})
 
 
-def live_models(loaded, in_force=None, breaker=lambda: Breaker(3, 60.0, lambda: 0.0)):
+def live_models(loaded, in_force=None, breaker=lambda: Breaker(3, 60.0, lambda: 0.0), foreign=lambda: False):
     """What serves: these models under a configuration."""
-    return LiveModels(loaded, in_force or configuration(), breaker)
+    return LiveModels(loaded, in_force or configuration(), breaker, foreign=foreign)
 
 
 class OwnKeys:

@@ -92,6 +92,7 @@ class Api:
             self._configurations.current(),
             partial(breaker, shared.settings),
             published=partial(served_names, shared.registry),
+            foreign=lambda: shared.key.foreign,
         )
         watcher = ConfigWatcher(self._configurations, live)
         reload = Reload(

@@ -135,13 +135,13 @@ class Worker:
         self._declared: Mapping[str, LoadedVersion] = {}
         self._pace = Pace()
         self._reads = MonitorReads(database, now_us)
-        self._drift = Drift(live, DriftTable(database), now_us, shared.registry.reference_history)
+        self._drift = Drift(live, DriftTable(database, shared.key.admit), now_us, shared.registry.reference_history)
         self._complaint = partial(store_complaint, database, shared.key)
         self._condition = partial(host_condition, shared.settings, database, shared.key)
         state: CachedSnapshot[StateSnapshot] = CachedSnapshot(time.monotonic, _STATE_TTL_S)
         self._metrics = Metrics(partial(state.get, self._state), shared_directory())
         self._recorder = Recorder(
-            PredictionLog(database),
+            PredictionLog(database, shared.key.admit),
             self._metrics,
             lambda: live.loaded_models,
             shared.settings.recorder_queue_rows,
@@ -160,7 +160,7 @@ class Worker:
         own_keys = OwnKeys(database, now_us)
         archive = ArchivedLog(shared.settings.archive_to)
         turn, tombstones = shared.settings.data_dir / "feedback.turn", Tombstones(keys.erased)
-        outcomes = FeedbackLog(database, now_us, turn, archive, tombstones)
+        outcomes = FeedbackLog(database, now_us, turn, archive, tombstones, shared.key.admit)
         breakdowns = self._breakdowns(shared)
         return Services(
             settings=shared.settings,
@@ -177,13 +177,12 @@ class Worker:
                 breakdowns.part,
                 time.monotonic,
             ),
-            decisions=Decisions(DecisionTable(database), self._dependencies()),
+            decisions=Decisions(DecisionTable(database, shared.key.admit), self._dependencies()),
             drift=self._drift,
             health=Health(
                 live,
                 self._complaint,
                 __version__,
-                foreign=lambda: shared.key.foreign,
                 monitor_age_s=age_s,
                 monitor_lag=lag,
             ),

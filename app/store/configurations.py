@@ -149,10 +149,14 @@ _BEYOND_ALL = 1 << 62  # above every entry number
 
 
 class DecisionTable:
-    """The audit log, `decisions`. Every call raises `StoreUnavailable` where the store cannot be used."""
+    """The audit log, `decisions`. Every call raises `StoreUnavailable` where the store cannot be used.
 
-    def __init__(self, database: Database) -> None:
+    `admit` raises it where the store is that of another deployment.
+    """
+
+    def __init__(self, database: Database, admit: Callable[[], object] = lambda: None) -> None:
         self._database = database
+        self._admit = admit
 
     def commit(self, propose: Callable[[Configuration | None], PendingDecision | None]) -> Decided:
         """Commit the decision that `propose` returns for the configuration in force (None: change nothing).
@@ -160,6 +164,7 @@ class DecisionTable:
         The configuration, the end of one experiment and the start of the next, and the audit entry are one transaction,
         durable on return. Raises what `propose` raises, and `NotReady` where there is no configuration and no decision.
         """
+        self._admit()
         # Decided under the write lock: nobody can change the configuration between the decision and its commit.
         with self._database.begin(DURABLE) as connection:
             latest = latest_of(connection)

@@ -27,10 +27,14 @@ from app.store.statements import statements
 
 
 class DriftTable:
-    """Drift reports and acknowledgements. Every call raises `StoreUnavailable` where the store cannot be used."""
+    """Drift reports and acknowledgements. Every call raises `StoreUnavailable` where the store cannot be used.
 
-    def __init__(self, database: Database) -> None:
+    `admit` raises it where the store is that of another deployment.
+    """
+
+    def __init__(self, database: Database, admit: Callable[[], object] = lambda: None) -> None:
         self._database = database
+        self._admit = admit
 
     def standing(self, version: str) -> DriftReport | None:
         """The newest report of a version, with every acknowledgement applied; None before the first."""
@@ -60,6 +64,7 @@ class DriftTable:
         The acknowledgement and its audit entry are one transaction, durable on return. Raises what `propose` raises,
         which must be an error where there is no report (None).
         """
+        self._admit()
         # Under the write lock, so that the place in the log that the acknowledgement gets is exact.
         with self._database.begin(DURABLE) as connection:
             pending = propose(_standing(connection, version))

@@ -57,7 +57,8 @@ class FeedbackLog:
 
     The processes of a host exclude each other by the file `lock_file` where the store does not serve them in order.
     `archive` reads what is archived; without it, the archive is where the log says that it was written. Outcomes of
-    predictions that were erased, which `tombstones` tell, are refused.
+    predictions that were erased, which `tombstones` tell, are refused. `admit` raises `StoreUnavailable` where the
+    store is that of another deployment.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class FeedbackLog:
         lock_file: Path | None = None,
         archive: ArchivedLog | None = None,
         tombstones: Tombstones | None = None,
+        admit: Callable[[], object] = lambda: None,
     ) -> None:
         self._database = database
+        self._admit = admit
         self._tombstones = tombstones
         self._archive = archive or ArchivedLog()
         self._now_us = now_us
@@ -86,6 +89,7 @@ class FeedbackLog:
 
         Raises `StoreUnavailable` where the store cannot be written: then nothing was accepted.
         """
+        self._admit()
         unread = StoreUnavailable(_UNREAD, retry_after_s=_UNREAD_US // 1_000_000)
         if not archive and not self._is_away():
             unread = MayBeArchived(_UNREAD)

@@ -53,11 +53,12 @@ class _Numbered(NamedTuple):
 class PredictionLog:
     """Appends to the log; for one thread.
 
-    A row's layout is the id of one in `layouts`, which has it before anybody sees the row.
+    A row's layout is the id of one in `layouts`, which has it before anybody sees the row. `admit`: see `FeedbackLog`.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, admit: Callable[[], object] = lambda: None) -> None:
         self._database = database
+        self._admit = admit
         self._layouts = LayoutWrites()
         self._packed = PackedWrites()
         self._before = _Ends(packed=1, last=0, old=False)
@@ -70,6 +71,7 @@ class PredictionLog:
         """
         if not rows:
             return
+        self._admit()
         # Before the transaction, in which nobody else can write.
         blocks = _blocks(rows) if isinstance(rows, LoggedBatch) and self._before.packed else None
         is_quick = blocks and self._database.kind.file is not None and not self._before.old

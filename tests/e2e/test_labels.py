@@ -4,9 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
+from app.store.deployment import DeploymentKey
+from app.store.engine import Database
+from app.store.keys import load_or_create
 from tests.e2e.api_process import ROOT, ROW
 from tests.waiting import eventually
 
@@ -49,6 +53,21 @@ def test_feedback_by_key_right_after_the_answer_finds_its_prediction(api):
         told = api.post("/feedback", {"id": f"order-{number}", "actual": "setosa"})
         assert told.json() == {"accepted": 1, "duplicates": 0, "prediction_id": sent}
     eventually(lambda: labelled(api) == 40)
+
+
+def test_once_another_key_is_accepted_a_process_with_the_former_one_takes_no_label(start, installation):
+    api = start(WEB_CONCURRENCY="1")
+    sent = predict(api, "order-1")
+    with closing(Database(f"sqlite:///{installation / 'data' / 'bakeoff.sqlite'}")) as database:
+        DeploymentKey(database, "ab" * 16).accept()
+        api.wait_until("/health/ready?of=predictions", 503)
+        refused = api.post("/feedback", {"prediction_id": sent, "actual": "setosa"})
+        assert (refused.status_code, "key of this process" in refused.json()["error"]["message"]) == (503, True)
+        assert api.post("/exposures", {"user_id": "ann"}).status_code == 503
+        assert api.post("/predict", {**ROW, "user_id": "ann"}).json()["assignment"] == "fallback"
+        DeploymentKey(database, load_or_create(installation / "data").fingerprint).accept()
+        api.wait_until("/health/ready")
+    assert api.post("/feedback", {"prediction_id": sent, "actual": "setosa"}).json()["accepted"] == 1
 
 
 def test_a_key_that_is_used_twice_stays_with_its_first_prediction_that_counts(api):

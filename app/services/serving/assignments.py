@@ -16,7 +16,7 @@ from app.domain.prediction_id import Signer, user_hash
 from app.errors import NotReady
 from app.routing import sticky
 from app.services.ports import Sink
-from app.services.serving.availability import lacking, of_lacking, unknown_version
+from app.services.serving.availability import FOREIGN, lacking, of_lacking, unknown_version
 from app.services.serving.live_models import LiveModels
 
 _RETRY_AFTER_S = 5
@@ -95,6 +95,8 @@ class Assignments:
         # Each is read once: a decision in the middle must not mix two revisions.
         configuration, state = self._live.configuration, self._live.state
         able, loaded = state.columns().able, state.loaded_models.versions
+        if self._live.foreign():
+            raise NotReady(FOREIGN, retry_after_s=_RETRY_AFTER_S)  # the key gives users their versions
         lacked = lacking(configuration, loaded)
         if lacked is not None:
             raise NotReady(of_lacking(lacked, configuration, loaded), retry_after_s=_RETRY_AFTER_S)

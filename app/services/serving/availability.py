@@ -12,6 +12,7 @@ from app.services.ports import LoadedModels, RefusedVersion
 # The names of the versions in the model registry, in order of publication. May raise `OSError`.
 PublishedNames = Callable[[], Sequence[str]]
 _LOAD = "POST /models/reload (or restart the api)"
+FOREIGN = "the store is that of another deployment: see GET /health"
 _MOST_NAMED = 3
 _LONGEST_NAME = 64
 

@@ -16,7 +16,7 @@ from app.domain.typical_row import typical_row
 from app.errors import NotReady
 from app.services.boundaries import attempt
 from app.services.ports import LoadedModels, LoadedVersion
-from app.services.serving.availability import lacking, of_lacking
+from app.services.serving.availability import FOREIGN, lacking, of_lacking
 from app.services.serving.live_models import LiveModels
 from app.services.snapshot import CachedSnapshot
 
@@ -101,9 +101,9 @@ class Health:
     """The use cases behind `GET /health` and `/health/ready`, for one worker.
 
     Versions and store are probed at most once every `ttl_s` seconds, so that health checks cannot be used as load.
-    `store` returns None or what is wrong, and must return soon: it is called in a request. `foreign` says without the
-    store whether that was last seen with another deployment's key. `monitor_age_s` returns the age of the monitor's
-    state, None if there is none, and `monitor_lag` how far it is behind. `clock` is monotonic seconds.
+    `store` returns None or what is wrong, and must return soon: it is called in a request. `monitor_age_s` returns the
+    age of the monitor's state, None if there is none, and `monitor_lag` how far it is behind. `clock` is monotonic
+    seconds.
     """
 
     def __init__(
@@ -112,14 +112,13 @@ class Health:
         store: Callable[[], str | None],
         version: str,
         *,
-        foreign: Callable[[], bool] = lambda: False,
         monitor_age_s: Callable[[], float | None] = lambda: None,
         monitor_lag: Callable[[], MonitorLag | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         ttl_s: float = 1.0,
     ) -> None:
         self._live = live
-        self._store, self._foreign = store, foreign
+        self._store = store
         self._version = version
         self._monitor_age_s, self._monitor_lag = monitor_age_s, monitor_lag
         self._clock = clock
@@ -161,8 +160,8 @@ class Health:
             raise NotReady(reason, retry_after_s=5)
         if not self._answers(probe):
             raise NotReady("no loaded version can answer: see GET /health", retry_after_s=5)
-        if self._foreign():
-            raise NotReady("the store is that of another deployment: see GET /health", retry_after_s=5)
+        if self._live.foreign():
+            raise NotReady(FOREIGN, retry_after_s=5)
         if self._live.configuration.epoch == 0:
             raise NotReady(_NOT_READ, retry_after_s=5)
 

@@ -89,7 +89,8 @@ def _nothing_published() -> Sequence[str]:
 class LiveModels:
     """What one worker serves with: the loaded models and the configuration, each replaced as a whole.
 
-    `published` lists the model registry; it is called only to explain why no version is loaded.
+    `published` lists the model registry; it is called only to explain why no version is loaded. `foreign` says without
+    the store whether that was last seen with another deployment's key: then nothing here takes part in its experiment.
     """
 
     def __init__(
@@ -98,7 +99,9 @@ class LiveModels:
         configuration: Configuration,
         new_breaker: Callable[[], Breaker],
         published: PublishedNames = _nothing_published,
+        foreign: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.foreign = foreign
         self._new_breaker = new_breaker
         self._published = published
         self.configuration = configuration

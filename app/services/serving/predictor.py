@@ -109,7 +109,7 @@ class Predictor:
         assignment: Assignment = choice.assignment if version.name == choice.version else "fallback"
         latency_s = time.perf_counter() - started
         # Revision 0 means that the store was away at start: no experiment to count for. Without a propensity no chance
-        # chose: the version was forced, or this process lacks one of the split.
+        # chose: the version was forced, or this process lacks one of the split, or the deployment's key.
         counts = choice.propensity is not None and configuration.epoch > 0 and not request.synthetic
         served_at_us = self._now_us()
         exposure = Exposure(
@@ -160,8 +160,9 @@ class Predictor:
         if not able:
             raise InvalidRequest(f"no version that can read this request gives probabilities: {', '.join(layout.able)}")
         choice = policy_for(configuration.policy, user)(configuration.weights, able, self._draw(), user)
-        if lacking(configuration, state.loaded_models.versions) is not None:
-            # What is left of the split is another split than the one in force, whose propensities the epoch gives.
+        if self._live.foreign() or lacking(configuration, state.loaded_models.versions) is not None:
+            # What is left of the split is another split than the one in force, whose propensities the epoch gives. With
+            # another key, users have other versions, and no label will name what is answered here.
             return Choice(version=choice.version, propensity=None, assignment="fallback")
         return choice
 

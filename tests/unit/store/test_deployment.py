@@ -4,8 +4,13 @@ import threading
 import pytest
 
 from app.errors import SettingError, StoreUnavailable
+from app.store.configurations import DecisionTable
 from app.store.deployment import DeploymentKey, StoredGenerations
+from app.store.drift_reports import DriftTable
 from app.store.engine import Database
+from app.store.outcomes import FeedbackLog
+from app.store.predictions import PredictionLog
+from tests.unit.store.stored_rows import logged
 
 OURS, THEIRS = "a1" * 16, "b2" * 16
 
@@ -47,6 +52,25 @@ def test_a_process_that_runs_learns_that_another_key_was_accepted(database):
     DeploymentKey(database, OURS).accept()
     running.admit()
     assert not running.foreign
+
+
+WRITES = {
+    "labels": lambda database, admit: FeedbackLog(database, lambda: 1, admit=admit).commit([[]]),
+    "predictions": lambda database, admit: PredictionLog(database, admit).append([logged(1)]),
+    "decisions": lambda database, admit: DecisionTable(database, admit).commit(lambda _latest: pytest.fail("asked")),
+    "acknowledgements": lambda database, admit: DriftTable(database, admit).acknowledge("v1", pytest.fail),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_process_whose_key_is_no_longer_accepted_writes_nothing(database, write):
+    now_s = 0.0
+    running = DeploymentKey(database, OURS, clock=lambda: now_s)
+    running.require()
+    DeploymentKey(database, THEIRS).accept()
+    now_s = 6.0
+    with pytest.raises(StoreUnavailable, match=r"key of this process \(a1a1a1a1…\) is not"):
+        write(database, running.admit)
 
 
 def _start(url, fingerprint, refused):

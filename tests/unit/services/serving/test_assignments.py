@@ -126,6 +126,15 @@ def test_without_a_model_there_is_no_assignment():
         assignments.of("u-1")
 
 
+def test_a_worker_with_another_deployments_key_assigns_nobody():
+    assignments, _, sink, live = serve([1.0, 1.0, 0.0])
+    live.foreign = lambda: True
+    for use in (lambda: assignments.of("u1"), lambda: assignments.expose("u1", "v1", "r")):
+        with pytest.raises(NotReady, match="another deployment"):
+            use()
+    assert sink.records == []
+
+
 def test_a_worker_that_lacks_a_version_with_traffic_assigns_nobody():
     assignments, _, sink, live = serve([1.0, 1.0, 0.0])
     live.configure(configuration({"v1": 0.5, "v9": 0.5}))

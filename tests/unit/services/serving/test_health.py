@@ -44,12 +44,11 @@ def version(name, runtime, contract=CONTRACT, examples=((1.0,),)):
 
 def check(served, monitor_age_s=lambda: None):
     time, store, foreign = {"s": 100.0}, {"wrong": None}, {"key": False}
-    live = live_models(served, breaker=lambda: Breaker(1, 60.0, lambda: time["s"]))
+    live = live_models(served, breaker=lambda: Breaker(1, 60.0, lambda: time["s"]), foreign=lambda: foreign["key"])
     health = Health(
         live,
         lambda: store["wrong"],
         "1.0",
-        foreign=lambda: foreign["key"],
         monitor_age_s=monitor_age_s,
         clock=lambda: time["s"],
         ttl_s=1.0,

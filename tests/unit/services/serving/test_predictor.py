@@ -115,9 +115,11 @@ def test_a_fallback_counts_for_labels_and_not_for_rewards():
 
 
 @pytest.mark.parametrize("user", [None, "u7"])
-def test_a_worker_that_lacks_a_version_with_traffic_answers_and_counts_nothing(user):
-    weights = {"v1": 0.0, "v2": 0.0, "v3": 1.0}
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_worker_that_lacks_a_version_with_traffic_or_the_key_answers_and_counts_nothing(user, foreign):
+    weights = {"v1": 1.0, "v2": 0.0} if foreign else {"v1": 0.0, "v2": 0.0, "v3": 1.0}
     predictor, sink = make({"v1": Constant(0), "v2": Constant(1)}, weights)
+    predictor._live.foreign = lambda: foreign
     served = predictor.predict(request_for(predictor, ROWS, user_id=user)).exposure
     fact = Signer(KEY, b"else").verify(served.prediction_ids[0])
     assert (served.assignment, served.propensity, served.counts) == ("fallback", None, False)
