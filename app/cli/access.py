@@ -154,7 +154,7 @@ def _require_own_key(settings: Settings, registry: ModelRegistry, admitted: Call
         return
     # A host without the store, with a key that it has just made, is told by the bucket that it is not the deployment's.
     names = registry.names()
-    if not names or any(_is_verified(registry, name) for name in names):
+    if not names or signed_versions(registry):
         return
     problem = f"none of the {len(names)} versions in {settings.registry} is signed with the key of this host"
     if not known:
@@ -166,12 +166,14 @@ def _key_setting(settings: Settings) -> str:
     return "DATA_DIR" if settings.deployment_key_file is None else NAMED
 
 
-def _is_verified(registry: ModelRegistry, version: str) -> bool:
-    try:
-        registry.manifest(version)
-    except ArtefactRefused:
-        return False
-    return True
+def signed_versions(registry: ModelRegistry) -> list[str]:
+    """The versions whose manifest is signed with the key of this host. Raises `OSError`."""
+    signed = []
+    for name in registry.names():
+        with suppress(ArtefactRefused):
+            registry.manifest(name)
+            signed.append(name)
+    return signed
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def show(findings: Sequence[Diagnosis]) -> int:
 def of_state() -> list[Diagnosis]:
     """The findings about the model registry and the store only. Raises `SettingError`."""
     settings = Settings.from_environ()
-    return [*_registry(settings), *_store(settings)]
+    return [*_state(settings)]
 
 
 def _findings() -> Iterator[Diagnosis]:
@@ -77,9 +77,14 @@ def _findings() -> Iterator[Diagnosis]:
         yield Diagnosis("settings", "broken", error.message, "correct that variable; .env.example explains each one")
         return
     yield _settings(settings)
-    yield from _registry(settings)
-    yield from _store(settings)
+    yield from _state(settings)
     yield from _ports(settings)
+
+
+def _state(settings: Settings) -> Iterator[Diagnosis]:
+    store = [*_store(settings)]  # first, since the key is at fault where versions and store are of another one
+    yield from _registry(settings, next((finding for finding in store if finding.name == "key"), None))
+    yield from store
 
 
 def _python() -> Diagnosis:
@@ -110,7 +115,7 @@ def _settings(settings: Settings) -> Diagnosis:
     return Diagnosis("settings", "ok", "all are valid")
 
 
-def _registry(settings: Settings) -> Iterator[Diagnosis]:
+def _registry(settings: Settings, key: Diagnosis | None) -> Iterator[Diagnosis]:
     # Checked first, because opening the registry would make a key, and the doctor changes nothing.
     if not settings.key_file.exists():
         detail = f"there is no deployment key at {settings.key_file}, so no version can be verified"
@@ -119,12 +124,12 @@ def _registry(settings: Settings) -> Iterator[Diagnosis]:
             advice = "mount the secret there; a service that has run before has its key in DATA_DIR/keys/deployment.key"
         yield Diagnosis(_SHELF, "broken", detail, advice)
         return
-    yield from _versions(settings)
+    yield from _versions(settings, key)
 
 
-def _versions(settings: Settings) -> Iterator[Diagnosis]:
+def _versions(settings: Settings, key: Diagnosis | None) -> Iterator[Diagnosis]:
     # Deferred: it loads packages, and the doctor must be able to say that one is missing.
-    from app.cli.access import registry_of
+    from app.cli.access import registry_of, signed_versions
     from app.inference.model_files import missing_libraries
     from app.inference.retirement import retired_versions
     from app.inference.storage import RETIRED
@@ -135,15 +140,15 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
     references: list[Diagnosis | None] = []
     try:
         with registry_of(settings) as registry:
-            retired = retired_versions(registry)
+            retired, signed = retired_versions(registry), signed_versions(registry)
+            other_key = doctor.is_other_key(key, len(signed))
             for name in registry.names():
                 try:
                     artefact = registry.verified(name)
                     missing = missing_libraries(artefact.manifest, artefact.files)
                     finding = doctor.of_version(artefact.manifest, installed, missing)
                 except ArtefactRefused as error:
-                    advice = "it is not served: restore its folder from a backup, or remove it"
-                    finding = Diagnosis(f"version {name}", "broken", error.message, advice)
+                    finding = doctor.of_refused(name, error.message, name in signed, other_key)
                 else:
                     references.append(doctor.of_references(name, registry.reference_history(name)))
                 if name in retired:
@@ -162,7 +167,7 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis(_SHELF, "broken", error.message, advice)
         return
     served = sum(finding.state != "broken" for finding in findings)
-    yield doctor.of_registry(settings.registry, len(findings), served)
+    yield doctor.of_registry(settings.registry, len(findings), served, other_key)
     yield from findings
     yield from unserved
     yield from filter(None, references)

@@ -23,6 +23,10 @@ _TOLERATED_S = 5.0
 _EARLIEST_US = 1_735_689_600_000_000  # 2025-01-01: older than any release, so such a clock is wrong
 _US = 1_000_000
 _DAY_S = 86_400
+_KEY_FIRST = (
+    "put the deployment's key there first (DEPLOYMENT_KEY_FILE, or keys/deployment.key in DATA_DIR); only if it is "
+    "lost for good: bakeoff accept-key"
+)
 
 
 class Diagnosis(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -132,14 +136,28 @@ def of_table(reason: str, of_retired: bool) -> Diagnosis:
     return Diagnosis("shelf", "broken", reason, advice)
 
 
-def of_registry(place: str, versions: int, served: int) -> Diagnosis:
+def of_refused(version: str, reason: str, signed: bool, other_key: bool) -> Diagnosis:
+    """A version that may not be served. `signed`: by the key of this host, which seems to be an `other_key` than the
+    deployment's."""
+    advice = "restore its folder from a backup, or remove it"
+    if not signed:
+        advice = _KEY_FIRST if other_key else f"publish it again if a former key signed it; else {advice}"
+    return Diagnosis(f"version {version}", "broken", reason, f"it is not served: {advice}")
+
+
+def is_other_key(key: Diagnosis | None, signed: int) -> bool:
+    """Whether the key of this host seems not to be the deployment's: `key` is what the store says of it (None: there is
+    none to ask), and `signed` how many versions it has signed."""
+    return key.state == "broken" if key is not None else not signed
+
+
+def of_registry(place: str, versions: int, served: int, other_key: bool = False) -> Diagnosis:
     """The model registry as a whole: of `versions` that are not retired, `served` may be served."""
     if not versions:
         return Diagnosis("shelf", "broken", f"no version in {place}", "bakeoff train")
     if not served:
-        return Diagnosis(
-            "shelf", "broken", "every version is refused", "see the line of each version, or: bakeoff train"
-        )
+        advice = _KEY_FIRST if other_key else "see the line of each version, or: bakeoff train"
+        return Diagnosis("shelf", "broken", "every version is refused", advice)
     return Diagnosis("shelf", "ok", f"{served} of {versions} versions in {place} can be served")
 
 
@@ -235,7 +253,7 @@ def of_key(own: str | None, refusal: str | None) -> Diagnosis:
             "key", "broken", detail, "put the deployment's key there: bakeoff restore has that of a backup"
         )
     if refusal is not None:
-        return Diagnosis("key", "broken", refusal, "put the deployment's key there, or see bakeoff accept-key")
+        return Diagnosis("key", "broken", refusal, _KEY_FIRST)
     return Diagnosis("key", "ok", f"{own[:8]}…, that of the store")
 
 

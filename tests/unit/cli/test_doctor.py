@@ -10,6 +10,7 @@ import pytest
 from app.cli import main
 from app.store.deployment import DeploymentKey
 from app.store.engine import Database
+from app.store.keys import load_or_create
 from app.store.stamps import stamp
 from tests.postgres import PASSWORD
 from tests.unit.store.archive.conftest import ArchivedSmallLog
@@ -122,11 +123,33 @@ def test_a_key_that_is_not_that_of_the_store_is_broken_until_it_is_accepted(cons
     findings, status = consult()
     assert (status, findings["key"]["state"]) == (1, "broken")
     assert "(abababab…)" in findings["key"]["detail"]
+    assert findings["key"]["advice"].startswith("put the deployment's key there first")
     assert main(["accept-key"]) == 1
     assert "nothing was changed. With this key ids of earlier predictions are unknown" in capsys.readouterr().err
     assert main(["accept-key", "--yes"]) == main(["accept-key"]) == 0
     findings, status = consult()
     assert (status, findings["key"]["state"]) == (0, "ok")
+
+
+@pytest.mark.parametrize(
+    ("in_store", "advice"),
+    [
+        (None, "put the deployment's key there first"),
+        ("theirs", "put the deployment's key there first"),
+        ("ours", "publish it again if a former key signed it"),  # it was accepted, since the former one is lost
+    ],
+)
+def test_where_the_key_is_another_one_no_version_is_to_be_removed(consult, tmp_path, in_store, advice):
+    other = tmp_path / "other"
+    fingerprint = load_or_create(other).fingerprint if in_store != "theirs" else "ab" * 16
+    load_or_create(other)
+    if in_store:
+        with contextlib.closing(Database(f"sqlite:///{other / 'bakeoff.sqlite'}")) as database:
+            DeploymentKey(database, fingerprint).require()
+    findings, status = consult(DATA_DIR=other)
+    assert (status, findings["version v1"]["state"]) == (1, "broken")
+    assert findings["version v1"]["advice"].startswith(f"it is not served: {advice}")
+    assert findings["shelf"]["advice"].startswith(advice) is (in_store != "ours")
 
 
 def test_a_store_whose_key_is_lost_is_broken_and_no_key_is_made(consult, tmp_path):

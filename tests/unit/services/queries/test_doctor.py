@@ -40,6 +40,7 @@ MIB, GIB, NOW_US = 1024**2, 1024**3, 1_790_000_000_000_000
         (doctor.of_port("API_PORT", 5000, taken=True, ours=False), "broken"),
         (doctor.of_registry("models", 2, 1), "ok"),
         (doctor.of_registry("models", 2, 0), "broken"),
+        (doctor.of_refused("v1", "torn", signed=True, other_key=False), "broken"),
         (doctor.of_registry("models", 0, 0), "broken"),
         (doctor.of_packages({"flask": "3"}, {"flask": "3"})[0], "ok"),
         (doctor.of_packages({"flask": "3"}, {"flask": "2"})[0], "warn"),
