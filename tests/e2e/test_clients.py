@@ -6,12 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.e2e.api_process import ROOT, ROW
+from tests.e2e.api_process import ROOT, ROW, ApiProcess
 from tests.turns import made_once
 from tests.waiting import eventually
 
@@ -81,8 +82,63 @@ def example(heading, number, api):
     return code.replace('"localhost", 5000', f'"127.0.0.1", {api.port}')
 
 
-def history(api):
-    return api.get("/predictions/history").json()["predictions"]
+@contextmanager
+def serving(trained, folder, **environment):
+    """An api with a copy of these versions, for the tests of this file."""
+    api = ApiProcess(shutil.copytree(trained, folder / "installation"), **environment)
+    try:
+        yield api.wait_until("/health/ready")
+    finally:
+        api.stop()
+
+
+class Since:
+    """An api that tests share, since now: what others asked of it before is left out.
+
+    Its one worker logs in the order of its answers, so all of theirs is in the log once `row`, which is asked here, is.
+    """
+
+    def __init__(self, api, row):
+        self.api, self.port, self.url = api, api.port, api.url
+        self._before = set()
+        last = api.post("/predict", row).json()["prediction_id"]
+        self._before = {each["prediction_id"] for each in eventually(lambda: self._logged(last))}
+        self._answered = {each: self._count(each) for each in ("oip_v2", "kserve_v1", "mlflow", "sagemaker")}
+
+    def history(self):
+        """The newest predictions, the last one first."""
+        rows = self.api.get("/predictions/history?limit=100").json()["predictions"]
+        return [row for row in rows if row["prediction_id"] not in self._before]
+
+    def requests_of(self, protocol):
+        """How many requests of a protocol were answered."""
+        return self._count(protocol) - self._answered[protocol]
+
+    def _count(self, protocol):
+        return self.api.metric("prediction_requests_total", protocol=protocol)
+
+    def _logged(self, last):
+        rows = self.history()
+        return rows and rows[0]["prediction_id"] == last and rows
+
+
+@pytest.fixture(scope="module")
+def iris_api(trained, tmp_path_factory):
+    with serving(trained, tmp_path_factory.mktemp("iris"), WEB_CONCURRENCY="1") as api:
+        yield api
+
+
+@pytest.fixture
+def iris(iris_api):
+    """An api that the file's tests share."""
+    return Since(iris_api, ROW)
+
+
+@pytest.fixture(scope="module")
+def guarded(trained, tmp_path_factory):
+    """An api with tokens that the file's tests share."""
+    with serving(trained, tmp_path_factory.mktemp("guarded"), API_TOKEN="t" * 16, ADMIN_TOKEN="a" * 16) as api:
+        yield api
 
 
 @pytest.mark.parametrize(
@@ -96,24 +152,22 @@ def history(api):
     ],
 )
 def test_the_example_of_the_page_predicts_as_any_other_request(
-    start, client_python, heading, number, printed, users, keys, protocol
+    iris, client_python, heading, number, printed, users, keys, protocol
 ):
-    api = start()
-    said = "\n".join(run(client_python, example(heading, number, api)))
+    said = "\n".join(run(client_python, example(heading, number, iris)))
     assert printed in said
-    logged = eventually(lambda: history(api))
-    seen = [api.get(f"/predictions/{row['prediction_id']}").json() for row in logged]
+    logged = eventually(iris.history)
+    seen = [iris.api.get(f"/predictions/{row['prediction_id']}").json() for row in logged]
     assert sum("user" in row for row in seen) == users * len(seen)
     assert sum("id" in row for row in seen) == keys
-    assert eventually(lambda: api.metric("prediction_requests_total", protocol=protocol)) == 1
+    assert eventually(lambda: iris.requests_of(protocol)) == 1
     told = [{"prediction_id": row["prediction_id"], "actual": row["prediction"]} for row in logged]
-    assert api.post("/feedback", {"feedback": told}).json()["accepted"] == len(logged)
+    assert iris.api.post("/feedback", {"feedback": told}).json()["accepted"] == len(logged)
 
 
-def test_boto3_signs_and_sends_the_token_that_the_page_adds(start, client_python):
-    api = start(API_TOKEN="t" * 16)
-    code = example("SageMaker", 0, api).partition("answer = ")
-    token = example("SageMaker", 1, api).replace("the token", "t" * 16)
+def test_boto3_signs_and_sends_the_token_that_the_page_adds(guarded, client_python):
+    code = example("SageMaker", 0, guarded).partition("answer = ")
+    token = example("SageMaker", 1, guarded).replace("the token", "t" * 16)
     [said] = run(client_python, f"{code[0]}{token}answer = {code[2]}")
     assert "setosa" in said
 
@@ -125,12 +179,18 @@ def train_adult(folder):
     subprocess.run([sys.executable, "-m", "app", "train", *table], cwd=ROOT, env=env, check=True, capture_output=True)
 
 
-@pytest.fixture
-def adult(pytestconfig, tmp_path_factory, tmp_path, start):
-    """Starts an api with a model that has categories: v1 answers all that is not forced."""
+@pytest.fixture(scope="module")
+def adult_api(pytestconfig, tmp_path_factory):
     made = made_once(pytestconfig, tmp_path_factory.getbasetemp(), "adult", train_adult)
-    shutil.copytree(made, tmp_path / "adult")
-    return start(tmp_path / "adult", MODEL_V1_WEIGHT="1", MODEL_V2_WEIGHT="0")
+    weights = {"MODEL_V1_WEIGHT": "1", "MODEL_V2_WEIGHT": "0"}
+    with serving(made, tmp_path_factory.mktemp("adult"), WEB_CONCURRENCY="1", **weights) as api:
+        yield api
+
+
+@pytest.fixture
+def adult(adult_api):
+    """An api with a model that has categories, which the file's tests share: v1 answers all that is not forced."""
+    return Since(adult_api, {"features": {"age": 67, "workclass": " State-gov", "hours": 58}})
 
 
 # What each client sends: the same two people, by `url`; the last line that is printed are their predictions.
@@ -222,12 +282,12 @@ print(json.dumps(client.invoke(frame).get_predictions()[0].tolist()))
 )
 def test_each_client_asks_a_model_with_categories(adult, client_python, code, protocol, requests_of_it):
     people = [{"age": 67, "workclass": " State-gov", "hours": 58}, {"age": 50, "workclass": " Self-emp", "hours": 26}]
-    own = adult.post("/predict/batch", {"instances": people}).json()["predictions"]
+    own = adult.api.post("/predict/batch", {"instances": people}).json()["predictions"]
     *_, said = run(client_python, PEOPLE + code, adult.url)
     assert json.loads(said) == [each["prediction"] for each in own]
-    logged = eventually(lambda: len(found := history(adult)) == 2 * requests_of_it + 2 and found)
+    logged = eventually(lambda: len(found := adult.history()) == 2 * requests_of_it + 2 and found)
     assert [each["features"] for each in logged[:2]] == people[::-1]
-    assert adult.metric("prediction_requests_total", protocol=protocol) == requests_of_it
+    assert adult.requests_of(protocol) == requests_of_it
 
 
 def test_a_data_frame_with_a_missing_number_is_refused_for_the_column(adult, client_python):
@@ -262,7 +322,8 @@ def test_mlserver_sends_its_batches(pytestconfig, tmp_path_factory, tmp_path, ad
     found = [json.loads(line) for line in answers.read_text().splitlines()]
     assert [each["model_version"] for each in found] == ["v2", "v2"]
     ids = {output["data"][0] for each in found for output in each["outputs"] if output["name"] == "prediction_id"}
-    assert ids == eventually(lambda: {each["prediction_id"] for each in history(adult)})
+    logged = eventually(lambda: len(rows := adult.history()) > 1 and rows)
+    assert ids == {each["prediction_id"] for each in logged}
 
 
 TRITON = """
@@ -313,8 +374,8 @@ def predicted(api, user):
     return answer.json()["model_version"]
 
 
-def test_users_get_the_versions_of_their_predictions_before_and_after_a_change(start, client_python):
-    api = start(API_TOKEN="t" * 16, ADMIN_TOKEN="a" * 16)
+def test_users_get_the_versions_of_their_predictions_before_and_after_a_change(guarded, client_python):
+    api = guarded
     users = [f"u-{number}" for number in range(20)]
     for weights in ({"v1": 0.5, "v2": 0.5}, {"v1": 0.1, "v2": 0.9}):
         patch = requests.patch(
@@ -342,18 +403,16 @@ def test_users_get_the_versions_of_their_predictions_before_and_after_a_change(s
         assert {tuple(each[2:]) for each in found} == {("SPLIT", None)}
 
 
-def test_the_client_understands_the_errors(start, client_python):
-    api = start(API_TOKEN="t" * 16)
-    [[value, *_, code]] = evaluated(client_python, api, "dark-mode", "t" * 16, "u-1")
+def test_the_client_understands_the_errors(guarded, client_python):
+    [[value, *_, code]] = evaluated(client_python, guarded, "dark-mode", "t" * 16, "u-1")
     assert (value, code) == ("none", "FLAG_NOT_FOUND")
-    [[_, _, _, code]] = evaluated(client_python, api, "iris", "t" * 16, "")
+    [[_, _, _, code]] = evaluated(client_python, guarded, "iris", "t" * 16, "")
     assert code == "TARGETING_KEY_MISSING"
-    [[value, _, _, code]] = evaluated(client_python, api, "iris", "wrong", "u-1")
+    [[value, _, _, code]] = evaluated(client_python, guarded, "iris", "wrong", "u-1")
     assert (value, code) == ("none", "GENERAL")
 
 
-def test_the_example_of_the_page_is_an_exposure_with_a_reward(start, client_python):
-    api = start()
-    run(client_python, example("OpenFeature", 0, api))
-    [entry] = requests.get(f"{api.url}/predictions/history", timeout=10).json()["predictions"]
+def test_the_example_of_the_page_is_an_exposure_with_a_reward(iris, client_python):
+    run(client_python, example("OpenFeature", 0, iris))
+    [entry] = eventually(iris.history)
     assert (entry["assignment"], entry["reward"], entry["propensity"]) == ("exposure", 1, 0.5)
