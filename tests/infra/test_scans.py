@@ -114,11 +114,6 @@ def test_every_file_of_requirements_is_audited(clone: Path, flawed: str | None) 
     assert result.returncode == (0 if flawed is None else 1), result.stdout + result.stderr
 
 
-def test_the_tree_is_free_of_secrets() -> None:
-    result = lint(ROOT, "secrets")
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["shellchek"]])
 def test_an_unknown_check_is_refused(clone: Path, arguments: list[str]) -> None:
     assert lint(clone, *arguments).returncode == 2
