@@ -22,15 +22,16 @@ from tests.turns import in_turn
 
 PROCESSOR_S = "processor_s"  # the property of a test's last report
 STARTED_FIRST = (
-    # The browser keeps containers from starting, so what runs beside it needs none.
+    # A browser keeps containers and other browsers from starting. So what runs beside it needs none, and lasts until
+    # the worker of one browser takes the next.
     "tests/e2e/test_ui_browser.py",
-    "tests/e2e/test_thompson.py",
-    "tests/e2e/test_postgres.py",
-    "tests/e2e/test_experiment.py",
-    "tests/e2e/test_overload.py",
-    "tests/e2e/test_ui_idle.py",
-    "tests/e2e/test_docs_page.py",
+    "tests/e2e/test_clients.py",
+    "tests/infra/test_terraform_life.py",
     "tests/e2e/test_ui_wide.py",
+    "tests/e2e/test_nightly.py",
+    "tests/e2e/test_drift.py",
+    "tests/e2e/test_docs_page.py",
+    "tests/e2e/test_ui_idle.py",
     # More than a minute each on two cores, the longest first, so that none is left to run alone at the end.
     "tests/e2e/test_jenkins_pipeline.py",
     "tests/e2e/test_deploy_rolls.py",
@@ -79,8 +80,9 @@ def processor_s() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def slowest_files(reports: Iterable[pytest.TestReport], count: int = 20) -> list[str]:
-    """A line for each of the files that took longest, fixtures included: seconds, those of the processor, and name."""
+def slowest_files(reports: Iterable[pytest.TestReport], count: int = 40) -> list[str]:
+    """A line for each of the files that took longest, fixtures included: seconds, those of the processor, and name; the
+    last line is for all files."""
     wall_s: dict[str, float] = defaultdict(float)
     of_processor_s: dict[str, float] = defaultdict(float)
     for report in reports:
@@ -88,4 +90,6 @@ def slowest_files(reports: Iterable[pytest.TestReport], count: int = 20) -> list
         wall_s[file] += report.duration
         of_processor_s[file] += dict(report.user_properties).get(PROCESSOR_S, 0.0) if report.when == "teardown" else 0
     longest = sorted(wall_s, key=wall_s.__getitem__, reverse=True)[:count]
-    return [f"{wall_s[file]:6.0f} s {of_processor_s[file]:6.0f} s  {file}" for file in longest]
+    times = [(wall_s[file], of_processor_s[file], file) for file in longest]
+    times.append((sum(wall_s.values()), sum(of_processor_s.values()), f"all {len(wall_s)} files"))
+    return [f"{wall:6.0f} s {processor:6.0f} s  {file}" for wall, processor, file in times]

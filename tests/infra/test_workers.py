@@ -85,4 +85,5 @@ def test_the_files_that_took_longest_are_listed_with_their_fixtures_and_their_pr
     assert [line.split() for line in workers.slowest_files(reports, 2)] == [
         ["12", "s", "2", "s", "b.py"],
         ["2", "s", "0", "s", "c.py"],
+        ["15", "s", "2", "s", "all", "3", "files"],
     ]
