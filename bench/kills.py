@@ -76,6 +76,7 @@ class Processes:
             return
         # Stopped first: a worker that it starts after its children were listed would hold the port.
         master.suspend()
+        wait_for(lambda: master.status() == psutil.STATUS_STOPPED, _RETURN_S, "the master to stop")
         family = (*master.children(), master)
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):

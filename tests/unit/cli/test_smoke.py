@@ -5,7 +5,9 @@ import pytest
 
 from app.cli import main
 from app.domain.known_answers import KnownAnswer, KnownAnswers, complaint
+from app.simulation.smoke import Smoke, SmokeCheck
 from app.store.keys import load_or_create
+from app.tokens import Tokens
 from tests.unit.cli.small_api import small_api
 
 ANSWER = KnownAnswer((5.1, 3.5), "setosa", {"setosa": 0.9, "virginica": 0.1})
@@ -85,6 +87,25 @@ def test_a_listener_without_metrics_is_quoted(smoke):
 def test_a_version_that_is_not_loaded_is_a_failure(smoke):
     failed, _ = smoke({"/health": {"status": "degraded", "store": "ok", "models": {}}})
     assert failed["health"] == ["v1: not loaded"]
+
+
+REFUSED = "the store cannot be used: database is locked"
+LOCKED = {"status": "degraded", "store": REFUSED, "models": {"v1": {"loaded": True}}}
+
+
+def test_a_store_that_is_locked_for_a_moment_is_asked_for_again(monkeypatch):
+    with small_api() as api:
+        api.answer("/health", LOCKED)
+        monkeypatch.setattr("time.sleep", lambda _: api.answer("/health", {**LOCKED, "store": "ok"}))
+        assert next(Smoke(api.url, Tokens(), KNOWN).run()) == SmokeCheck("health")
+        assert len(api.asked) == 2
+
+
+def test_a_store_that_stays_locked_is_a_failure():
+    with small_api() as api:
+        api.answer("/health", LOCKED)
+        (complaint,) = next(Smoke(api.url, Tokens(), KNOWN, store_s=0.0).run()).complaints
+    assert complaint == f"200 'degraded', store: '{REFUSED}'"
 
 
 def test_without_a_server_every_check_fails(tmp_path, monkeypatch, capsys):
