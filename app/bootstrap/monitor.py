@@ -114,7 +114,7 @@ class Monitor:
             with _sending(notifier), _archiving(self._settings), self._telling_mlflow():
                 loop.run(stop, lock.held)
                 # A server that was away has forgotten the lock, or has given it to another monitor.
-                while not stop.is_set() and wait_for(lock, stop):
+                while not stop.is_set() and wait_for(lock, stop, lost=True):
                     loop.run(stop, lock.held)
 
     @contextlib.contextmanager

@@ -17,6 +17,7 @@ from app.services.boundaries import FaultBoundary
 _LOG = logging.getLogger(__name__)
 POLL_S = 0.25
 _OUTAGE_S = 1.0
+_FOLLOWS = "monitor_follows"
 _PUBLISH_S = 1.0
 # Well below the 30 s after which `/health` calls the monitor stale.
 _HEARTBEAT_S = 2.0
@@ -141,22 +142,31 @@ class Lock(Protocol):
         ...
 
 
-def wait_for(lock: Lock, stop: threading.Event, poll_s: float = 0.5) -> bool:
-    """Wait until the lock is ours, and log once what it waits for; False where `stop` was set first."""
-    logged = ""
+def wait_for(lock: Lock, stop: threading.Event, poll_s: float = 0.5, *, lost: bool = False) -> bool:
+    """Wait until the lock is ours, and log once that it is, and what it waits for; False where `stop` was set first.
+
+    `lost`: it was ours until now.
+    """
+    logged = set()
+    if lost:
+        logged.add(_log_obstacle(_FOLLOWS, "the store was away or has given its lock away: another monitor may lead"))
     while (obstacle := _obstacle(lock)) is not None:
-        event, reason = obstacle
-        if event != logged:
-            _LOG.warning(event, extra={"event_fields": {"reason": reason}})
-            logged = event
+        if obstacle[0] not in logged:
+            logged.add(_log_obstacle(*obstacle))
         if stop.wait(poll_s):
             return False
+    _LOG.info("monitor_leads")
     return True
+
+
+def _log_obstacle(event: str, reason: str) -> str:
+    _LOG.warning(event, extra={"event_fields": {"reason": reason}})
+    return event
 
 
 def _obstacle(lock: Lock) -> tuple[str, str] | None:
     """Why the lock is not ours, as a log event and its reason; None where it is."""
     try:
-        return None if lock.acquire() else ("monitor_waits", "another monitor runs on this data")
+        return None if lock.acquire() else (_FOLLOWS, "another monitor runs on this data")
     except StoreUnavailable as error:
         return "monitor_store_unavailable", error.message

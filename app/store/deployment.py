@@ -22,6 +22,8 @@ from app.store.statements import statements
 _SHOWN = 8  # digits of a fingerprint
 _ASK_AGAIN_S = 5.0
 _SEEN_S = 5.0  # a live worker writes its row this often; one that has not for three times as long has ended
+# Nobody tries again after this; all workers of a host leave at once, and have one lock to wait for.
+_LEAVING = msgspec.structs.replace(PROBING, busy_s=5.0)
 WHAT_IS_LOST = (
     "ids of earlier predictions are unknown (404), so their labels are refused; named users change their version; and "
     "versions that the other key signed are refused until they are published again"
@@ -178,8 +180,9 @@ class StoredGenerations:
         """Remove this worker's row: it ends, and nobody has to wait for it. It is not written again."""
         with self._lock:
             self._left = True
-            with self._database.begin(PROBING) as connection:
+            with self._database.begin(_LEAVING) as connection:
                 connection.execute(text(_statement(connection, "drop_worker")), {"worker": self._worker})
+                connection.execute(text(_statement(connection, "drop_worker_versions")))
 
     def _put(self, generation: str, loaded: Collection[str] | None = None) -> None:
         row = {"worker": self._worker, "host": socket.gethostname(), "generation": generation}

@@ -71,8 +71,8 @@ def test_two_hosts_follow_one_reload_and_the_second_monitor_leads_when_the_first
     users = [f"u{number}" for number in range(20)]
     answers = [[host.post("/predict", {**ROW, "user_id": user}).json() for user in users] for host in hosts]
     assert [each["model_version"] for each in answers[0]] == [each["model_version"] for each in answers[1]]
-    eventually(lambda: any("monitor_waits" in monitor.log.read_text() for monitor in monitors))
-    leader = next(monitor for monitor in monitors if "monitor_waits" not in monitor.log.read_text())
+    eventually(lambda: any("monitor_follows" in monitor.log.read_text() for monitor in monitors))
+    leader = next(monitor for monitor in monitors if "monitor_follows" not in monitor.log.read_text())
     leader.kill()
     # To the host that did not give the ids.
     labels = [{"prediction_id": each["prediction_id"], "actual": "setosa"} for each in answers[0]]
@@ -175,7 +175,7 @@ def test_of_two_monitors_one_waits_and_takes_over_when_the_other_is_killed(on_po
     eventually(lambda: api.get("/health").json()["monitor"]["state"] == "ok")
     second = watch(DATABASE_URL=postgres_url)
     second.log = second.folder / "monitor.log"
-    eventually(lambda: "monitor_waits" in second.log.read_text())
+    eventually(lambda: "monitor_follows" in second.log.read_text())
     first.kill()
     sent = api.post("/predict", ROW).json()["prediction_id"]
     assert api.post("/feedback", {"prediction_id": sent, "actual": 0}).ok

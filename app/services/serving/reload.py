@@ -128,7 +128,7 @@ class Reload:
         self._not_again: _Failed | None = None  # of `again`
         # What the other workers are still to be told: that this one was reloaded, and what it has loaded.
         self._unannounced, self._unconfirmed = False, True
-        self._logged = ""  # why that failed last
+        self._untold, self._logged = 0, ""  # how often that failed in a row, and what was logged of it
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -248,12 +248,13 @@ class Reload:
             if self._unconfirmed:
                 self._generations.confirm(self._generation, self._loaded_models().versions)
                 self._unconfirmed = False
-            self._logged = ""
+            self._untold, self._logged = 0, ""
         except _UNREACHABLE as error:
-            # Once, and without a traceback: a busy store is no fault of the program.
-            if self._logged != failing:
+            self._untold += 1
+            # Once, and a confirmation only if it fails again: many workers that start at once wait for one lock.
+            if self._logged != failing and (self._unannounced or self._untold > 1):
+                self._logged = failing
                 _LOG.warning(failing, extra={"event_fields": {"reason": str(error)}})
-            self._logged = failing
         return announced
 
     def _wait(self, generation: str) -> tuple[int | None, Mapping[str, Sequence[str]]]:

@@ -8,6 +8,7 @@ from app.store.configurations import DecisionTable
 from app.store.deployment import DeploymentKey, StoredGenerations
 from app.store.drift_reports import DriftTable
 from app.store.engine import Database
+from app.store.kinds import DURABLE
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from tests.unit.store.stored_rows import logged
@@ -179,6 +180,15 @@ def test_what_a_worker_has_not_loaded_is_lacked_by_its_host(database, rows):
     [(host,)] = set(rows("SELECT host FROM workers"))
     assert hosts.a.lacking("new") == {host: ["v2", "v3"]}
     hosts.b.leave()
+    assert len(rows("SELECT worker FROM worker_versions")) == 1
     hosts.a.confirm("new", ["v1", "v2"])
     assert hosts.a.lacking("new") == {}
-    assert len(rows("SELECT worker FROM worker_versions")) == 1
+
+
+def test_a_worker_that_leaves_waits_for_the_lock_as_long_as_a_label_does(database, rows, monkeypatch):
+    hosts, begin, waits_s = Hosts(database), database.begin, []
+    hosts.a.confirm("new", ["v1"])
+    monkeypatch.setattr(database, "begin", lambda access: waits_s.append(access.busy_s) or begin(access))
+    hosts.a.leave()
+    assert waits_s == [DURABLE.busy_s]
+    assert rows("SELECT worker FROM workers") == rows("SELECT worker FROM worker_versions") == []

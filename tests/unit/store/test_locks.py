@@ -24,18 +24,36 @@ def lock(store_url, tmp_path):
     return lambda *name: monitor_lock(tmp_path, kind_of(store_url), *name)
 
 
-def test_a_second_monitor_waits_says_so_once_and_takes_over(lock, caplog):
+def test_a_second_monitor_follows_says_so_once_and_takes_over(lock, caplog):
+    caplog.set_level("INFO", "app.monitor.loop")
     with lock() as first, lock() as second:
         assert wait_for(first, threading.Event())
         taken = threading.Event()
         waiter = threading.Thread(target=lambda: wait_for(second, threading.Event(), 0.01) and taken.set())
         waiter.start()
-        eventually(lambda: caplog.records)
+        eventually(lambda: len(caplog.records) == 2)
         assert not taken.is_set()
         first.release()
         waiter.join(10)
         assert taken.is_set()
-    assert [record.message for record in caplog.records] == ["monitor_waits"]
+    assert [record.message for record in caplog.records] == ["monitor_leads", "monitor_follows", "monitor_leads"]
+
+
+def test_a_monitor_that_lost_the_lock_says_so_once_and_that_it_leads_again(lock, caplog):
+    caplog.set_level("INFO", "app.monitor.loop")
+    with lock() as first, lock() as second:
+        assert second.acquire()
+        stop, ends = threading.Event(), iter((False, False, True))
+
+        class Stop:
+            def wait(self, _s):
+                return next(ends)
+
+        assert not wait_for(first, Stop(), lost=True)
+        second.release()
+        assert wait_for(first, stop, lost=True)
+    follows = "monitor_follows"
+    assert [record.message for record in caplog.records] == [follows, follows, "monitor_leads"]
 
 
 def test_waiting_ends_when_the_process_is_to_stop(lock):
