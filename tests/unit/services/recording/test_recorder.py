@@ -29,6 +29,7 @@ class Scene:
 def scene():
     scene = Scene(MemoryLog())
     yield scene
+    scene.log.error = None  # its end waits for what is not written
     scene.recorder.stop(PATIENCE_S)
 
 
