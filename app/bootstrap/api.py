@@ -18,6 +18,7 @@ from app.inference.retirement import served_names
 from app.inference.storage import storage_of
 from app.services.control.config_watcher import Configurations, ConfigWatcher
 from app.services.ports import LoadedModels
+from app.services.serving.availability import MAKE_REACHABLE
 from app.services.serving.live_models import LiveModels
 from app.services.serving.load_shedding import LoadShedding
 from app.services.serving.reload import Reload
@@ -115,7 +116,13 @@ class Api:
 
 def _log_loaded(loaded_models: LoadedModels) -> None:
     for refused in loaded_models.refused:
+        if refused.registry:
+            fields = {"reason": f"{refused.name}: {refused.reason}", "do": MAKE_REACHABLE}
+            _LOG.error("registry_unreachable", extra={"event_fields": fields})
+            continue
         _LOG.error("version_refused", extra={"event_fields": {"version": refused.name, "reason": refused.reason}})
     if not loaded_models.versions:
         advice = _REPLACE if loaded_models.refused else _PUBLISH
+        if any(refused.registry for refused in loaded_models.refused):
+            advice = MAKE_REACHABLE
         _LOG.warning("nothing_to_serve", extra={"event_fields": {"do": advice}})

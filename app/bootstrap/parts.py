@@ -12,8 +12,8 @@ from app.domain.report import MonitorLag
 from app.errors import StoreUnavailable
 from app.inference.registry import ModelRegistry
 from app.observe.state import HostCondition
+from app.services.ports import Generations
 from app.services.serving.breaker import Breaker
-from app.services.serving.reload import Generations
 from app.settings import Settings
 from app.store.deployment import DeploymentKey, StoredGenerations
 from app.store.engine import Database

@@ -107,7 +107,7 @@ def is_behind(live: LiveModels, registry: ModelRegistry) -> bool:
     """Whether the registry on S3 was away when it was to be read, or has a version with traffic that is not loaded."""
     models = live.loaded_models
     refused = {each.name for each in models.refused}
-    if registry.storage.place in refused:
+    if any(each.registry for each in models.refused):
         return True  # also where the copy had all versions: `/health` says so until the registry has been read
     lacked = lacking(live.configuration, models.versions)
     return lacked is not None and lacked not in refused and lacked in registry.names()

@@ -170,8 +170,10 @@ def _of_fetching(registry: ModelRegistry, before: LoadedModels | None) -> list[R
     except OSError as error:
         reason = f"{error.strerror or error}"
         if before is not None and not before.unrecorded:
-            raise Unavailable(f"the model registry at {place} {reason}; the loaded versions go on serving") from error
-        return [RefusedVersion(name=place, reason=f"{reason}; the copy in {registry.root} is used")]
+            kept = "; the loaded versions go on serving" if before.versions else ""
+            raise Unavailable(f"the model registry at {place} {reason}{kept}") from error
+        copy = f"the copy in {registry.root} is used" if registry.names() else f"{registry.root} has no copy of it yet"
+        return [RefusedVersion(name=place, reason=f"{reason}; {copy}", registry=True)]
     return []
 
 

@@ -49,12 +49,14 @@ class LoadedVersion(msgspec.Struct, frozen=True):
 class RefusedVersion(msgspec.Struct, frozen=True):
     """A version in the model registry that may not be served, and why.
 
-    `elsewhere`: other hosts have a version with this name, or with its ordinal, that may be served.
+    `elsewhere`: other hosts have a version with this name, or with its ordinal, that may be served. `registry`: it is
+    the registry itself, by its place, that could not be read.
     """
 
     name: str
     reason: str
     elsewhere: bool = False
+    registry: bool = False
 
 
 class RetiredVersion(msgspec.Struct, frozen=True):
@@ -149,6 +151,29 @@ class VersionRows(Protocol):
     def retirements(self) -> Mapping[str, RetirementRecord]:
         """The newest entry by version."""
         ...
+
+
+class Generations(Protocol):
+    """The generation of the loaded models, shared by the workers that follow each other's reloads.
+
+    May raise `OSError` and `StoreUnavailable`.
+
+    `advance` begins a new one, `confirm` reports that this worker has it, and which versions; `behind` counts the
+    workers that have not, and `lacking` has by host the versions that only other hosts have in it. `leave` ends the
+    worker, for which nobody waits any more.
+    """
+
+    def current(self) -> str: ...
+
+    def advance(self) -> str: ...
+
+    def confirm(self, generation: str, versions: Collection[str], /) -> None: ...
+
+    def behind(self, generation: str) -> int: ...
+
+    def lacking(self, generation: str, /) -> Mapping[str, Sequence[str]]: ...
+
+    def leave(self) -> None: ...
 
 
 class Sink(Protocol):

@@ -12,6 +12,7 @@ from app.services.ports import LoadedModels, RefusedVersion
 # The names of the versions in the model registry, in order of publication. May raise `OSError`.
 PublishedNames = Callable[[], Sequence[str]]
 _LOAD = "POST /models/reload (or restart the api)"
+MAKE_REACHABLE = "check MODEL_DIR, AWS_ENDPOINT_URL, AWS_REGION, the credentials and the network"
 FOREIGN = "the store is that of another deployment: see GET /health"
 _MOST_NAMED = 3
 _LONGEST_NAME = 64
@@ -29,6 +30,12 @@ def nothing_loaded(loaded_models: LoadedModels, published: PublishedNames) -> st
         waiting = f"{_listed(new)} {'is' if len(new) == 1 else 'are'} published but not loaded yet"
         also = f"; {_refusals(loaded_models.refused)}" if refused else ""
         return f"no model is loaded: {waiting}; load {them} with {_LOAD}{also}"
+    for each in loaded_models.refused:
+        if each.registry:
+            return (
+                f"no model is loaded: the model registry at {each.name}: {each.reason}; {MAKE_REACHABLE}. It is read "
+                "again every five seconds"
+            )
     if refused:
         return (
             f"no model is loaded: {_refusals(loaded_models.refused)}; fix that or publish another version, then load "

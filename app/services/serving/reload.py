@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from app.domain.experiment import Configuration
 from app.errors import BakeoffError, Contradiction, SettingError, StoreUnavailable, Unavailable
-from app.services.ports import LoadedModels
+from app.services.ports import Generations, LoadedModels
 
 _LOG = logging.getLogger(__name__)
 _FOLLOW_S = 2.0
@@ -29,29 +29,6 @@ _UNREACHABLE = (OSError, StoreUnavailable)
 _RETRY_S, _LONGEST_RETRY_S = 5.0, 300.0
 
 Change = Literal["kept", "loaded", "replaced"]
-
-
-class Generations(Protocol):
-    """The generation of the loaded models, shared by the workers that follow each other's reloads.
-
-    May raise `OSError` and `StoreUnavailable`.
-
-    `advance` begins a new one, `confirm` reports that this worker has it, and which versions; `behind` counts the
-    workers that have not, and `lacking` has by host the versions that only other hosts have in it. `leave` ends the
-    worker, for which nobody waits any more.
-    """
-
-    def current(self) -> str: ...
-
-    def advance(self) -> str: ...
-
-    def confirm(self, generation: str, versions: Collection[str], /) -> None: ...
-
-    def behind(self, generation: str) -> int: ...
-
-    def lacking(self, generation: str, /) -> Mapping[str, Sequence[str]]: ...
-
-    def leave(self) -> None: ...
 
 
 class ServedVersion(msgspec.Struct, frozen=True):
@@ -126,6 +103,7 @@ class Reload:
         self._generation = generation
         self._failed: _Failed | None = None  # of `follow`
         self._not_again: _Failed | None = None  # of `again`
+        self._why_not = ""
         # What the other workers are still to be told: that this one was reloaded, and what it has loaded.
         self._unannounced, self._unconfirmed = False, True
         self._untold, self._logged = 0, ""  # how often that failed in a row, and what was logged of it
@@ -177,13 +155,23 @@ class Reload:
                 self._share()
             if after.unrecorded:  # the store answers, but not this; whoever asks for the configuration logs it
                 self._not_again = _Failed("").again(time.monotonic())
-        except Unavailable:
-            return  # before anything is loaded, or after it; `/health` has why
         except (BakeoffError, OSError) as error:
-            if self._not_again is None:
-                self._not_again = _Failed("")
-                _LOG.error("not_loaded_again", extra={"event_fields": {"reason": str(error)}})
-            self._not_again = self._not_again.again(time.monotonic())
+            self._say_why_not(error)
+
+    def _say_why_not(self, error: Exception) -> None:
+        """Say why the registry was not loaded again: where it says that it cannot be read, and in the log."""
+        reason = str(error)
+        models = self._loaded_models()
+        refused = tuple(replace(each, reason=reason) if each.registry else each for each in models.refused)
+        if refused != models.refused and not isinstance(error, StoreUnavailable):
+            with self._lock, suppress(SettingError):
+                self._serve(replace(models, refused=refused))
+        if isinstance(error, Unavailable):
+            return  # before anything is loaded; whoever asks the store or the registry logs it
+        if self._not_again is None or self._why_not != reason:
+            _LOG.error("not_loaded_again", extra={"event_fields": {"reason": reason}})
+        self._why_not = reason
+        self._not_again = (self._not_again or _Failed("")).again(time.monotonic())
 
     def follow(self) -> None:
         """Reload if another worker has since the last call, and tell the others what they could not be told before.

@@ -46,7 +46,8 @@ def test_memory_can_be_given_back_at_any_time():
     ],
 )
 def test_a_process_is_behind_its_registry_if_that_was_away_or_has_what_is_lacking(refused, weights, published, behind):
-    models = loaded_models(loaded_version("v1"), refused=tuple(RefusedVersion(name, "why") for name in refused))
+    wrong = tuple(RefusedVersion(name, "why", registry=name == "s3://models") for name in refused)
+    models = loaded_models(loaded_version("v1"), refused=wrong)
     live = LiveModels(models, configuration(weights=weights), lambda: None)
-    registry = SimpleNamespace(storage=SimpleNamespace(place="s3://models"), names=lambda: published)
+    registry = SimpleNamespace(names=lambda: published)
     assert is_behind(live, registry) is behind

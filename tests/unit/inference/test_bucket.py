@@ -16,6 +16,7 @@ from app.inference.registry import ModelRegistry
 from app.inference.retirement import as_candidate, candidate_of, served_names
 from app.inference.s3 import S3Client
 from app.inference.storage import ALIASES, LAST_ORDINAL
+from tests.builders import loaded_models, loaded_version
 from tests.unit.inference.published import KEY, manifest, retire
 from tests.unit.store.archive import conftest as archives
 
@@ -250,8 +251,11 @@ def test_without_the_bucket_the_copy_is_served_and_the_reason_is_told(shared, ca
     assert registry.names() == ("v1",)
     assert "registry_unreachable" in caplog.text
     with pytest.raises(Unavailable, match=r"cannot be reached .*; the loaded versions go on serving"):
-        load_models(registry, loaded)
-    assert load_models(shared.host("b")).versions == {}
+        load_models(registry, loaded_models(loaded_version("v1")))
+    (first,) = (never := load_models(shared.host("b"))).refused
+    assert (never.versions, first.registry, "has no copy of it yet" in first.reason) == ({}, True, True)
+    with pytest.raises(Unavailable, match=r"cannot be reached \(ConnectionError\)$"):
+        load_models(shared.host("b"), never)
 
 
 def test_a_bucket_that_does_not_answer_is_waited_for_once_by_a_start_and_not_for_each_refused_version(shared):

@@ -54,3 +54,11 @@ def test_a_registry_that_cannot_be_read_says_why():
 def test_an_unknown_version_is_answered_with_the_loaded_ones(loaded, listed):
     error = unknown_version("v9", loaded, "version")
     assert (error.field, "'v9' is loaded" in error.message, listed in error.message) == ("version", True, True)
+
+
+def test_a_registry_that_cannot_be_read_is_to_be_made_reachable_and_no_version_to_be_published():
+    away = RefusedVersion("s3://models", "cannot be reached; there is no copy of it yet", registry=True)
+    found = reason(refused=[away])
+    assert "the model registry at s3://models: cannot be reached" in found
+    assert "check MODEL_DIR, AWS_ENDPOINT_URL" in found
+    assert "publish" not in found

@@ -1,7 +1,7 @@
 import pytest
 from msgspec.structs import replace
 
-from app.errors import Contradiction, SettingError, StoreUnavailable
+from app.errors import ArtefactRefused, Contradiction, SettingError, StoreUnavailable, Unavailable
 from app.services.ports import RefusedVersion
 from app.services.serving.reload import Reload
 from tests.builders import configuration, loaded_models
@@ -55,11 +55,13 @@ class Host:
 class Worker:
     def __init__(self, loaded_models, registry, host=None, name="a"):
         self.loaded_models, self.registry, self.served, self.refuses = loaded_models, registry, [], None
-        self.loads = 0
+        self.loads, self.error = 0, None
         self.reload = Reload(lambda: self.loaded_models, self.load, self.serve, (host or Host()).of(name), "")
 
     def load(self, _before):
         self.loads += 1
+        if self.error:
+            raise self.error
         return self.registry
 
     def serve(self, loaded_models):
@@ -173,6 +175,27 @@ def test_what_cannot_be_loaded_again_is_tried_with_pauses_and_said_once(caplog, 
     now["s"] += 20
     worker.reload.again(), worker.reload.again()
     assert (worker.loads, len(worker.served)) == (5, 2)
+
+
+def test_what_keeps_the_registry_from_being_loaded_again_is_told_as_it_is_now(caplog, monkeypatch):
+    now = {"s": 100.0}
+    monkeypatch.setattr("app.services.serving.reload.time.monotonic", lambda: now["s"])
+    away = RefusedVersion("s3://models", "cannot be reached; the copy is used", registry=True)
+    worker = Worker(loaded_models(version("v1"), refused=[away, RefusedVersion("v2", "torn")]), loaded_models())
+    for error in (
+        Unavailable("s3://models answers 403"),
+        None,
+        ArtefactRefused("v1", "torn"),
+        ArtefactRefused("v1", "torn"),
+    ):
+        worker.error = error
+        now["s"] += 100
+        worker.reload.again()
+        told = [each.reason for each in worker.loaded_models.refused]
+        assert told == [str(error) if error else told[0], "torn"]
+        assert "cannot be reached" not in told[0]
+    logged = [record.event_fields["reason"] for record in caplog.records if record.message == "not_loaded_again"]
+    assert ["it is empty" in logged[0], logged[1:]] == [True, ["v1: torn"]]
 
 
 def test_a_store_that_still_does_not_know_the_versions_is_not_asked_in_every_tick():
