@@ -7,12 +7,13 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
 from app import __version__
 from app.cli.access import registry_of
-from app.errors import BackupRefused
+from app.errors import BackupRefused, SettingError, StoreUnavailable
 from app.files import written_as_a_whole
 from app.inference.storage import registry_files
 from app.services.queries.doctor import LEAST_FREE_BYTES
@@ -29,7 +30,9 @@ from app.store.backup import (
     archived_log,
     write,
 )
-from app.store.engine import kind_of
+from app.store.deployment import DeploymentKey
+from app.store.engine import Database, kind_of
+from app.store.keys import load_or_create
 from app.store.kinds import Kind
 from app.store.stamps import stamp
 
@@ -139,8 +142,10 @@ def _backup(
         raise BackupRefused(
             f"there is no deployment key at {key}, so nothing was ever published with it: is {variable} right?"
         )
-    if kind is not None and kind.file is not None:
-        _require_room(kind.file, scratch)
+    if kind is not None:
+        _warn_of_other_key(places)
+        if kind.file is not None:
+            _require_room(kind.file, scratch)
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=scratch) as folder:
         files = {KEY: key, TOKEN: places.data_dir / TOKEN}
         files = {name: path for name, path in files.items() if path.is_file()}
@@ -149,6 +154,23 @@ def _backup(
             files[STORE] = Path(folder) / STORE
         files |= {archived(name): path for name, path in registry_files(places.model_dir).items()}
         return write(out, files, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), __version__, log)
+
+
+def _warn_of_other_key(places: RestoreTargets) -> None:
+    """Say that the key here is none, or not that of the log: it is a backup all the same, of what there is."""
+    with closing(Database(Settings.from_environ().store_url)) as database:
+        try:
+            key = DeploymentKey(database, load_or_create(places.data_dir, places.named_key).fingerprint)
+            key.recognise()
+        except SettingError as error:
+            problem = error.message
+        except StoreUnavailable as error:
+            if not key.foreign:
+                return  # the copy of the log tells why
+            problem = error.message
+        else:
+            return
+    print(f"warning: the backup has the log, and not the key that belongs to it: {problem}", file=sys.stderr)
 
 
 def _require_room(store: Path, scratch: Path) -> None:

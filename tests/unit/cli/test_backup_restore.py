@@ -20,6 +20,7 @@ from app.domain.manifest import FileSum
 from app.files import lock
 from app.inference.registry import ModelRegistry
 from app.store.backup import RestoreTargets, put_in_place, staging
+from app.store.deployment import DeploymentKey
 from app.store.engine import Database
 from app.store.host_files import SharedProgress
 from app.store.keys import load_or_create
@@ -263,6 +264,18 @@ def test_the_release_before_reads_a_backup_that_names_an_archive(here, archive, 
     with tarfile.open(tmp_path / "b.tar.gz") as backup:
         text = backup.extractfile("backup.json").read()
     assert msgspec.json.decode(text, type=ContentsOfTheReleaseBefore).format == 1
+
+
+def test_a_key_that_is_not_that_of_the_log_is_told(here, tmp_path, capsys):
+    with closing(Database(f"sqlite:///{here.store}")) as database:
+        own, other = load_or_create(here.data).fingerprint, "f" * 32
+        for fingerprint, warned in ((own, False), (other, True)):
+            DeploymentKey(database, fingerprint).accept()
+            assert here.run("backup", "--to", str(tmp_path / f"{fingerprint}.tar.gz")) == 0
+            assert ("not the key that belongs to it" in capsys.readouterr().err) is warned
+    (here.data / "keys" / "deployment.key").write_text("cut")
+    assert here.run("backup", "--to", str(tmp_path / "last.tar.gz")) == 0
+    assert "is not a key file" in capsys.readouterr().err
 
 
 def test_without_a_key_there_is_nothing_to_back_up(elsewhere, tmp_path, capsys):
