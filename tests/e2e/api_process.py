@@ -1,10 +1,12 @@
 """A real api: `python -m app serve` on a free port, in folders of its own."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -121,6 +123,16 @@ class ApiProcess:
         for key in [*pools.keys()]:  # the container cannot be iterated
             pools[key].close()
         self.session.close()
+
+
+@contextmanager
+def serving(trained, folder, **environment):
+    """An api with a copy of these versions below `folder`, ready, and stopped at the end."""
+    api = ApiProcess(shutil.copytree(trained, folder / "installation"), **environment)
+    try:
+        yield api.wait_until("/health/ready")
+    finally:
+        api.stop()
 
 
 class MonitorProcess:

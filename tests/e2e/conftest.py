@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.e2e.api_process import ROOT, ApiProcess, MonitorProcess
+from tests.e2e.api_process import ROOT, ApiProcess, MonitorProcess, serving
 from tests.e2e.browser import chromium
 from tests.turns import made_once
 
@@ -44,6 +44,13 @@ def start(installation):
     yield begin
     for api in started:
         api.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_api(trained, tmp_path_factory):
+    """An api for the tests of a file that change nothing which another of them sees: a start takes seconds."""
+    with serving(trained, tmp_path_factory.mktemp("shared")) as api:
+        yield api
 
 
 @pytest.fixture

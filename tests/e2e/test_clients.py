@@ -6,13 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.e2e.api_process import ROOT, ROW, ApiProcess
+from tests.e2e.api_process import ROOT, ROW, serving
 from tests.turns import made_once
 from tests.waiting import eventually
 
@@ -80,16 +79,6 @@ def example(heading, number, api):
     code = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[number]
     code = code.replace("localhost:5000", f"127.0.0.1:{api.port}")
     return code.replace('"localhost", 5000', f'"127.0.0.1", {api.port}')
-
-
-@contextmanager
-def serving(trained, folder, **environment):
-    """An api with a copy of these versions, for the tests of this file."""
-    api = ApiProcess(shutil.copytree(trained, folder / "installation"), **environment)
-    try:
-        yield api.wait_until("/health/ready")
-    finally:
-        api.stop()
 
 
 class Since:

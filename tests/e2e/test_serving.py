@@ -21,8 +21,8 @@ def logged(folder):
     return len(log_at(f"sqlite:///{folder / 'data' / 'bakeoff.sqlite'}"))
 
 
-def test_a_prediction_is_answered_by_the_contract(start):
-    answer = start().post("/predict", ROW, headers={"X-Request-Id": "mine"})
+def test_a_prediction_is_answered_by_the_contract(shared_api):
+    answer = shared_api.post("/predict", ROW, headers={"X-Request-Id": "mine"})
     body = answer.json()
     assert answer.headers["X-Request-Id"] == "mine"
     assert answer.headers["X-Model-Version"] == body["model_version"]
@@ -123,23 +123,21 @@ def test_a_tampered_version_is_refused_and_the_other_serves(start, installation)
     assert "model.joblib" in health["models"]["v1"]["error"]
 
 
-def test_whatever_bytes_arrive_the_answer_is_a_4xx_and_the_server_goes_on(start):
-    api = start()
+def test_whatever_bytes_arrive_the_answer_is_a_4xx_and_the_server_goes_on(shared_api):
     rng = random.Random(5)
     for _ in range(200):
         garbage = rng.randbytes(rng.randrange(1, 400))
-        answer = api.post("/predict", data=garbage)
+        answer = shared_api.post("/predict", data=garbage)
         assert answer.status_code in (400, 413)
         assert answer.json()["error"]["code"]
-    assert api.post("/predict", ROW).ok
+    assert shared_api.post("/predict", ROW).ok
 
 
-def test_a_body_of_100_mb_is_refused_readably(start):
-    api = start()
-    answer = api.post("/predict", data=b"[" + b"1," * (50 * 1024 * 1024) + b"1]")
+def test_a_body_of_100_mb_is_refused_readably(shared_api):
+    answer = shared_api.post("/predict", data=b"[" + b"1," * (50 * 1024 * 1024) + b"1]")
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "too_large"
-    assert api.post("/predict", ROW).ok
+    assert shared_api.post("/predict", ROW).ok
 
 
 def test_a_batch_of_a_million_rows_is_refused(start):
@@ -149,13 +147,12 @@ def test_a_batch_of_a_million_rows_is_refused(start):
     assert api.post("/predict", ROW).ok
 
 
-def test_bytes_that_are_not_http_get_a_4xx_and_the_server_goes_on(start):
-    api = start()
+def test_bytes_that_are_not_http_get_a_4xx_and_the_server_goes_on(shared_api):
     for garbage in (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"POST /predict\r\n\r\n", b"\x00" * 64 + b"\r\n\r\n"):
-        with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", shared_api.port), timeout=10) as connection:
             connection.sendall(garbage)
             assert b" 4" in (connection.recv(4096) or b" 4")[:13]
-    assert api.post("/predict", ROW).ok
+    assert shared_api.post("/predict", ROW).ok
 
 
 @pytest.mark.parametrize("environment", [{"BASELINE": "v9"}, {"EXPERIMENT_METRIC": "absolute_error"}])
@@ -166,14 +163,13 @@ def test_a_setting_that_does_not_fit_the_shelf_stops_the_start_with_one_line(sta
     assert "Traceback" not in api.log_text()
 
 
-def test_a_call_by_post_says_so(start):
-    answer = start().get("/models/reload")
+def test_a_call_by_post_says_so(shared_api):
+    answer = shared_api.get("/models/reload")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "OPTIONS, POST")
     assert answer.json()["error"]["code"] == "method_not_allowed"
 
 
-def test_history_shows_what_was_answered(start):
-    api = start()
-    shown = api.post("/predict", {"features": [6.1, 2.9, 4.9, 1.7]}).json()
-    [kept] = api.get("/predictions/history", params={"limit": 1}).json()["predictions"]
+def test_history_shows_what_was_answered(shared_api):
+    shown = shared_api.post("/predict", {"features": [6.1, 2.9, 4.9, 1.7]}).json()
+    [kept] = shared_api.get("/predictions/history", params={"limit": 1}).json()["predictions"]
     assert kept["confidence"] == shown["confidence"]
