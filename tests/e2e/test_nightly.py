@@ -26,8 +26,8 @@ while [ "$1" != api ]; do shift; done
 shift 2
 exec "$PYTHON" "$@"
 """
-# With 10 it held as well; each night takes some ten seconds of a processor.
-NIGHTS = 4
+# With 10 it held as well; each night takes some ten seconds of a processor. With 3 one candidate follows another.
+NIGHTS = 3
 TRAIN = "--target species --variant logistic_regression"
 
 
