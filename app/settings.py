@@ -133,6 +133,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.deployment_key_file or self.data_dir / "keys" / "deployment.key"
 
     @property
+    def key_setting(self) -> str:
+        """The variable that says where the deployment's key is, for messages."""
+        return "DATA_DIR" if self.deployment_key_file is None else "DEPLOYMENT_KEY_FILE"
+
+    @property
     def mlflow(self) -> MlflowSettings | None:
         """The MLflow tracking server that is told of trainings and promotions; None if none is set."""
         if self.mlflow_uri is None:

@@ -39,7 +39,7 @@ def build_api(settings: Settings) -> Api:
     """The api, ready to be forked and started. Raises `SettingError`."""
     keys = load_or_create(settings.data_dir, settings.deployment_key_file)
     database = Database(settings.store_url)
-    key = DeploymentKey(database, keys.fingerprint)
+    key = DeploymentKey(database, keys.fingerprint, setting=settings.key_setting)
     with contextlib.suppress(StoreUnavailable):  # the workers ask again
         key.require()
     registry = ModelRegistry(storage_of(settings), keys.registry, StoredVersions(database, key.admit))

@@ -81,7 +81,7 @@ class Monitor:
         self.log = EventLog(self._database, ArchivedLog(settings.archive_to))
         self.live = self._space("")
         keys = load_or_create(settings.data_dir, settings.deployment_key_file)
-        self._key = DeploymentKey(self._database, keys.fingerprint)
+        self._key = DeploymentKey(self._database, keys.fingerprint, setting=settings.key_setting)
         self._registry = ModelRegistry(storage_of(settings), keys.registry)
         drift, references = DriftTable(self._database), References(self._registry)
         self._experiments = ExperimentProjection()

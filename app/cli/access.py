@@ -20,7 +20,7 @@ from app.errors import (
     Unavailable,
 )
 from app.settings import Settings
-from app.store.keys import NAMED, load_or_create
+from app.store.keys import load_or_create
 from app.tokens import VARIABLES
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _admission(key: DeploymentKey, settings: Settings, *, changes: bool) -> Call
             return key.recognise()
         except StoreUnavailable as error:
             if changes and key.foreign:
-                raise SettingError(_key_setting(settings), f"nothing was changed: {error.message}") from error
+                raise SettingError(settings.key_setting, f"nothing was changed: {error.message}") from error
             if not warned:
                 print(f"warning: {_BY_REGISTRY}: {error.message}", file=sys.stderr)
             warned = True
@@ -158,12 +158,8 @@ def _require_own_key(settings: Settings, registry: ModelRegistry, admitted: Call
         return
     problem = f"none of the {len(names)} versions in {settings.registry} is signed with the key of this host"
     if not known:
-        raise SettingError(_key_setting(settings), f"nothing was changed: {problem}: {_NAME_KEY}")
+        raise SettingError(settings.key_setting, f"nothing was changed: {problem}: {_NAME_KEY}")
     print(f"warning: {problem}, which is that of the store: other hosts must have it too", file=sys.stderr)
-
-
-def _key_setting(settings: Settings) -> str:
-    return "DATA_DIR" if settings.deployment_key_file is None else NAMED
 
 
 def signed_versions(registry: ModelRegistry) -> list[str]:

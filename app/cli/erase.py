@@ -78,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidRequest("say whose rows: --user ID, --key KEY or --request-id ID")
     with existing_log(settings) as database, archive_lock(settings, database):
         keys = load_or_create(settings.data_dir, settings.deployment_key_file)
-        DeploymentKey(database, keys.fingerprint).require()  # with another key nothing of theirs would be found
+        key = DeploymentKey(database, keys.fingerprint, setting=settings.key_setting)
+        key.require()  # with another key nothing of theirs would be found
         wanted = _wanted(args, keys)
         work = _Work(settings, database, Tombstones(keys.erased), wanted)
         if args.dry_run or not args.yes:

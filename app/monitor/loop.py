@@ -17,7 +17,7 @@ from app.services.boundaries import FaultBoundary
 _LOG = logging.getLogger(__name__)
 POLL_S = 0.25
 _OUTAGE_S = 1.0
-_FOLLOWS = "monitor_follows"
+_FOLLOWS, _UNAVAILABLE, _BACK = "monitor_follows", "monitor_store_unavailable", "monitor_store_back"
 _PUBLISH_S = 1.0
 # Well below the 30 s after which `/health` calls the monitor stale.
 _HEARTBEAT_S = 2.0
@@ -121,12 +121,12 @@ class Loop:
 
     def _log_unavailable(self, error: StoreUnavailable) -> None:
         if not self._unavailable:
-            _LOG.error("monitor_store_unavailable", extra={"event_fields": {"reason": error.message}})
+            _LOG.error(_UNAVAILABLE, extra={"event_fields": {"reason": error.message}})
         self._unavailable = True
 
     def _log_back(self) -> None:
         if self._unavailable:
-            _LOG.warning("monitor_store_back")
+            _LOG.info(_BACK)
         self._unavailable = False
 
 
@@ -143,25 +143,33 @@ class Lock(Protocol):
 
 
 def wait_for(lock: Lock, stop: threading.Event, poll_s: float = 0.5, *, lost: bool = False) -> bool:
-    """Wait until the lock is ours, and log once that it is, and what it waits for; False where `stop` was set first.
+    """Wait until the lock is ours, and log that it is, and each change of what it waits for; False where `stop` was set
+    first.
 
     `lost`: it was ours until now.
     """
-    logged = set()
+    logged = None
     if lost:
-        logged.add(_log_obstacle(_FOLLOWS, "the store was away or has given its lock away: another monitor may lead"))
+        logged = _FOLLOWS
+        reason = "the store was away or has given its lock away: another monitor may lead"
+        _LOG.warning(_FOLLOWS, extra={"event_fields": {"reason": reason}})
     while (obstacle := _obstacle(lock)) is not None:
-        if obstacle[0] not in logged:
-            logged.add(_log_obstacle(*obstacle))
+        event, reason = obstacle
+        if event != logged:
+            _log_end_of(logged)
+            logged = event
+            level = logging.ERROR if event == _UNAVAILABLE else logging.INFO
+            _LOG.log(level, event, extra={"event_fields": {"reason": reason}})
         if stop.wait(poll_s):
             return False
+    _log_end_of(logged)
     _LOG.info("monitor_leads")
     return True
 
 
-def _log_obstacle(event: str, reason: str) -> str:
-    _LOG.warning(event, extra={"event_fields": {"reason": reason}})
-    return event
+def _log_end_of(logged: str | None) -> None:
+    if logged == _UNAVAILABLE:
+        _LOG.info(_BACK)
 
 
 def _obstacle(lock: Lock) -> tuple[str, str] | None:
@@ -169,4 +177,4 @@ def _obstacle(lock: Lock) -> tuple[str, str] | None:
     try:
         return None if lock.acquire() else (_FOLLOWS, "another monitor runs on this data")
     except StoreUnavailable as error:
-        return "monitor_store_unavailable", error.message
+        return _UNAVAILABLE, error.message

@@ -33,7 +33,7 @@ WHAT_IS_LOST = (
 class DeploymentKey:
     """The deployment's key, as the store has it, against that of this process, by their fingerprints. Thread-safe.
 
-    `clock` is monotonic seconds.
+    `clock` is monotonic seconds. `setting` is the variable that says where the process's key is, for errors.
     """
 
     def __init__(
@@ -42,8 +42,11 @@ class DeploymentKey:
         fingerprint: str,
         clock_us: Callable[[], int] = now_us,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        setting: str = "DATA_DIR",
     ) -> None:
         self._database = database
+        self._setting = setting
         self._fingerprint = fingerprint
         self._clock_us, self._clock = clock_us, clock
         self._accepted_until_s = float("-inf")
@@ -68,7 +71,7 @@ class DeploymentKey:
                     known = self._fingerprint
         self.foreign = known != self._fingerprint
         if self.foreign:
-            raise SettingError("DATA_DIR", refusal(known, self._fingerprint, self._database.kind.place))
+            raise SettingError(self._setting, refusal(known, self._fingerprint, self._database.kind.place))
         self._accepted_until_s = self._clock() + _ASK_AGAIN_S
 
     def admit(self) -> None:

@@ -13,7 +13,10 @@ from app.services.ports import LoadedModels, RefusedVersion
 PublishedNames = Callable[[], Sequence[str]]
 _LOAD = "POST /models/reload (or restart the api)"
 MAKE_REACHABLE = "check MODEL_DIR, AWS_ENDPOINT_URL, AWS_REGION, the credentials and the network"
-FOREIGN = "the store is that of another deployment: see GET /health"
+FOREIGN = (
+    "the key of this process is not that of the store, so it takes no part in the deployment's experiment: see `store` "
+    "in GET /health"
+)
 _MOST_NAMED = 3
 _LONGEST_NAME = 64
 

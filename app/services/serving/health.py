@@ -154,14 +154,14 @@ class Health:
         not read a configuration since it started is not ready: it would answer by the settings' split.
         """
         probe = self._latest_probe()
+        if self._live.foreign():  # first: it is why versions are refused and lacking here
+            raise NotReady(FOREIGN, retry_after_s=5)
         if not probe.loaded_models.compatible:
             raise self._live.not_ready()
         for reason in self._lacking(probe.loaded_models).values():
             raise NotReady(reason, retry_after_s=5)
         if not self._answers(probe):
             raise NotReady("no loaded version can answer: see GET /health", retry_after_s=5)
-        if self._live.foreign():
-            raise NotReady(FOREIGN, retry_after_s=5)
         if self._live.configuration.epoch == 0:
             raise NotReady(_NOT_READ, retry_after_s=5)
 
@@ -197,7 +197,12 @@ class Health:
         return models
 
     def _lacking(self, loaded_models: LoadedModels) -> dict[str, str]:
-        """The first version with traffic that is not loaded here, with what to do; nothing if all are."""
+        """The first version with traffic that is not loaded here, with what to do; nothing if all are.
+
+        With another key than the store's nothing: the split is not this process's then.
+        """
+        if self._live.foreign():
+            return {}
         configuration, loaded = self._live.configuration, loaded_models.versions
         name = lacking(configuration, loaded)
         return {} if name is None else {name: of_lacking(name, configuration, loaded)}

@@ -76,6 +76,7 @@ class Absent:
 
 def test_an_unavailable_store_is_waited_for_and_logged_once(small_log, caplog, monkeypatch):
     monkeypatch.setattr("app.monitor.loop._OUTAGE_S", 0.001)
+    caplog.set_level("INFO", "app.monitor.loop")
     small_log.begin()
     small_log.random_traffic(5)
     stop = threading.Event()
@@ -100,6 +101,7 @@ def test_what_goes_by_the_clock_is_called_without_traffic_and_a_fault_in_it_stop
 
 def test_the_preparation_comes_first_and_is_tried_until_it_is_done(small_log, monkeypatch, caplog):
     monkeypatch.setattr("app.monitor.loop._OUTAGE_S", 0.001)
+    caplog.set_level("INFO", "app.monitor.loop")
     stop, tried = threading.Event(), []
 
     def prepare(going_on):

@@ -24,6 +24,16 @@ def test_the_first_key_is_written_once_and_another_one_is_refused(database, rows
     assert rows("SELECT fingerprint, since_us FROM deployment_keys") == [(OURS, 7)]
 
 
+def test_the_variable_that_names_the_key_is_the_one_to_correct(database):
+    DeploymentKey(database, OURS).require()
+    other = DeploymentKey(database, THEIRS, setting="DEPLOYMENT_KEY_FILE")
+    with pytest.raises(SettingError) as refused:
+        other.require()
+    assert refused.value.variable == "DEPLOYMENT_KEY_FILE"
+    with pytest.raises(StoreUnavailable, match=r"^DEPLOYMENT_KEY_FILE: the key"):
+        other.admit()
+
+
 def test_a_running_process_with_another_key_cannot_use_the_store(database):
     DeploymentKey(database, OURS).require()
     for _ in range(2):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import SettingError
+from app.errors import SettingError, StoreUnavailable
 from app.monitor.loop import wait_for
 from app.store.engine import kind_of
 from app.store.kinds import REBUILD, monitor_lock
@@ -54,6 +54,29 @@ def test_a_monitor_that_lost_the_lock_says_so_once_and_that_it_leads_again(lock,
         assert wait_for(first, stop, lost=True)
     follows = "monitor_follows"
     assert [record.message for record in caplog.records] == [follows, follows, "monitor_leads"]
+
+
+class Flaky:
+    """A lock whose store answers as it is told, and then gives it."""
+
+    def __init__(self, *answers):
+        self._answers = iter(answers)
+
+    def acquire(self):
+        answer = next(self._answers, True)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_a_monitor_that_waits_says_that_the_store_is_back_and_each_outage(caplog):
+    caplog.set_level("INFO", "app.monitor.loop")
+    away = StoreUnavailable("the server is starting")
+    flaky = Flaky(False, away, away, False, False, away)
+    assert wait_for(flaky, threading.Event(), 0.0)
+    outage, back, follows = "monitor_store_unavailable", "monitor_store_back", "monitor_follows"
+    assert caplog.messages == [follows, outage, back, follows, outage, back, "monitor_leads"]
+    assert {each.levelname for each in caplog.records if each.message != outage} == {"INFO"}
 
 
 def test_waiting_ends_when_the_process_is_to_stop(lock):

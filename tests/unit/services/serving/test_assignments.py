@@ -130,7 +130,7 @@ def test_a_worker_with_another_deployments_key_assigns_nobody():
     assignments, _, sink, live = serve([1.0, 1.0, 0.0])
     live.foreign = lambda: True
     for use in (lambda: assignments.of("u1"), lambda: assignments.expose("u1", "v1", "r")):
-        with pytest.raises(NotReady, match="another deployment"):
+        with pytest.raises(NotReady, match="key of this process is not that of the store"):
             use()
     assert sink.records == []
 

@@ -133,8 +133,19 @@ def test_predictions_go_on_without_the_store_and_not_with_that_of_another_deploy
     with pytest.raises(NotReady, match="the disk is full"):
         health.require_ready()
     place.foreign["key"] = True
-    with pytest.raises(NotReady, match="another deployment"):
+    with pytest.raises(NotReady, match="key of this process is not that of the store"):
         health.require_answers()
+
+
+@pytest.mark.parametrize("names", [("v1",), ()])
+def test_with_another_key_no_version_is_called_lacking_and_nobody_is_told_to_change_the_split(names):
+    health, place = check(loaded_models(*(version(name, Asked()) for name in names)))
+    place.live.configure(configuration({"v1": 0.5, "v2": 0.5}))
+    place.foreign["key"] = True
+    for require in (health.require_answers, health.require_ready):
+        with pytest.raises(NotReady, match="key of this process is not that of the store"):
+            require()
+    assert "v2" not in health.report().models
 
 
 def test_a_process_that_started_without_the_store_is_ready_once_it_has_read_the_configuration():
