@@ -21,6 +21,8 @@ from app.store.sqlite import BEGIN_WRITING, SQLite
 from app.store.statements import statements
 
 _USE = "the store cannot be used"
+_ALL_IN_USE = f"{_USE}: all connections that this process may open are in use; DATABASE_CONNECTIONS says how many"
+
 _SUPPORTED = (
     "use postgresql://user:password@host:5432/name or sqlite:////path/to/file, or leave it empty for SQLite in DATA_DIR"
 )
@@ -58,6 +60,7 @@ class Database:
         self._driving: Driven | None = None
         self._opened_before = False
         self._identity: object = None
+        self._writing = threading.local()  # `connection`: of this thread's own transaction
         self._refusal: tuple[float, str] | None = None
         # For each kind of writer how many commits in a row were refused, until when that counts, and why.
         self._refused: dict[Access, tuple[int, float, str]] = {}
@@ -67,11 +70,25 @@ class Database:
         """A transaction: committed at the end of the block, rolled back where it raises.
 
         A reader sees the store as it is at one moment. A writer sees everything committed before, and nobody else
-        writes meanwhile.
+        writes meanwhile; what its block reads by this `Database`, it reads by the same connection.
         """
         with self._told(access):
+            held: Connection | None = getattr(self._writing, "connection", None)
+            if held is not None and not access.writes:
+                # A second one would be waited for under everybody's lock, and in vain where a process has but one.
+                # After a savepoint, since a server would roll back the whole for a query that fails.
+                with held.begin_nested():
+                    yield held
+                return
             with self._engine(access).begin() as connection:
-                yield connection
+                if not access.writes:
+                    yield connection
+                    return
+                self._writing.connection = connection
+                try:
+                    yield connection
+                finally:
+                    self._writing.connection = held
             self._refused.pop(access, None)
 
     @contextmanager
@@ -114,9 +131,10 @@ class Database:
                 raise
             if not self.kind.keeps_connections(error):
                 self.close()  # the next use opens another connection
-            refusal = unavailable(_USE, error)
             # A wait for one of this process's own connections says nothing of the store.
-            if access.writes and access is not PROBING and not isinstance(error, PoolTimeout):
+            own = isinstance(error, PoolTimeout)
+            refusal = StoreUnavailable(_ALL_IN_USE) if own else unavailable(_USE, error)
+            if access.writes and access is not PROBING and not own:
                 times = self._refused.get(access, (0, 0.0, ""))[0] + 1
                 self._refused[access] = times, time.monotonic() + _REFUSED_FOR_S, refusal.message
             raise refusal from error

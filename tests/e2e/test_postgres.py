@@ -19,10 +19,11 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 def on_postgres(start, watch, postgres_url):
-    """Starts an api and a monitor whose store is a new one of the server."""
+    """Starts an api and a monitor whose store is a new one of the server. What needs a second connection fails."""
+    own = {"DATABASE_URL": postgres_url, "DATABASE_CONNECTIONS": "1"}
 
     def begin(**options):
-        return start(DATABASE_URL=postgres_url, **options), watch(DATABASE_URL=postgres_url)
+        return start(**own, **options), watch(**own)
 
     return begin
 

@@ -21,6 +21,7 @@ from app.store.event_log import EventLog
 from app.store.history import PredictionHistory
 from app.store.kinds import DURABLE, MONITORING, READING, RECORDING, Access
 from app.store.predictions import PredictionLog
+from app.store.statements import statements
 from tests.postgres import PASSWORD
 from tests.unit.store.stored_rows import POSTGRES_ONLY, log_of, logged, number_of
 from tests.waiting import eventually
@@ -299,6 +300,35 @@ def test_a_page_of_the_history_needs_one_connection(store_url):
     one, layout = Database(f"{store_url}&connections=1"), LoggedLayout(1, (LoggedColumn("height"),))
     PredictionLog(one).append([logged(0, layout=layout)])
     assert [row.layout for row in PredictionHistory(one).page(1)] == [layout]
+    one.close()
+
+
+def test_what_a_decision_reads_needs_no_second_connection(store_url):
+    one, touch = Database(f"{store_url}&connections=1"), text(statements("schema")["touch"])
+    with one.begin(DURABLE) as writing:
+        pid = writing.execute(text("SELECT pg_backend_pid()")).scalar()
+        writing.execute(touch)
+        with one.begin(READING) as reading:
+            assert reading.execute(text("SELECT pg_backend_pid()")).scalar() == pid
+        with pytest.raises(StoreUnavailable), one.begin(READING) as reading:
+            reading.execute(text("SELECT 1 / 0"))
+        writing.execute(touch)
+    with one.begin(READING) as after:
+        assert after.execute(text("SHOW transaction_read_only")).scalar() == "on"
+    one.close()
+
+
+def test_a_reader_of_another_thread_waits_for_a_connection_and_is_told_of_the_setting(store_url):
+    one = Database(f"{store_url}&connections=1")
+
+    def read():
+        with one.begin(replace(READING, busy_s=0.1)) as connection:
+            return connection.execute(text("SELECT 1")).scalar()
+
+    with ThreadPoolExecutor(1) as threads, one.begin(DURABLE):
+        found = threads.submit(read).exception()
+    assert isinstance(found, StoreUnavailable)
+    assert found.message.endswith("are in use; DATABASE_CONNECTIONS says how many")
     one.close()
 
 
