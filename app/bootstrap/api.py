@@ -44,7 +44,7 @@ def build_api(settings: Settings) -> Api:
         key.require()
     registry = ModelRegistry(storage_of(settings), keys.registry, StoredVersions(database, key.admit))
     shared = Shared(settings, keys, registry, database, key)
-    generation = generation_now(settings, database)  # before loading: a reload in between is then noticed
+    generation = generation_now(shared)  # before loading: a reload in between is then noticed
     loaded_models = load_models(shared.registry)
     _log_loaded(loaded_models)
     for complaint in settings.tokens.complaints():
@@ -100,7 +100,7 @@ class Api:
             loaded_models=lambda: live.loaded_models,
             load=partial(load_models, shared.registry),
             serve=watcher.serve,
-            generations=generations(shared.settings, shared.database),
+            generations=generations(shared),
             generation=self._generation,
         )
         del loaded_models

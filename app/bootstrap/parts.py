@@ -33,17 +33,17 @@ class Shared(NamedTuple):
     key: DeploymentKey
 
 
-def generations(settings: Settings, database: Database) -> Generations:
+def generations(shared: Shared) -> Generations:
     """By which one worker makes all others load the model registry again: those of the host, or of all on a server."""
-    return (
-        SharedGenerations(settings.data_dir / "reload") if database.kind.server is None else StoredGenerations(database)
-    )
+    if shared.database.kind.server is None:
+        return SharedGenerations(shared.settings.data_dir / "reload")
+    return StoredGenerations(shared.database, admit=shared.key.admit)
 
 
-def generation_now(settings: Settings, database: Database) -> str:
+def generation_now(shared: Shared) -> str:
     """The generation of the models that are loaded next; empty where the store cannot be asked."""
     try:
-        return generations(settings, database).current()
+        return generations(shared).current()
     except StoreUnavailable:
         return ""
 
@@ -82,13 +82,5 @@ def monitor_lag(reads: MonitorReads) -> MonitorLag | None:
     """How far the monitor is behind; None where the store is unavailable."""
     try:
         return reads.lag()
-    except StoreUnavailable:
-        return None
-
-
-def monitor_age_s(reads: MonitorReads) -> float | None:
-    """The age of the monitor's state in seconds; None before the first monitor, and where the store is unavailable."""
-    try:
-        return reads.age_s()
     except StoreUnavailable:
         return None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from app import __version__
-from app.bootstrap.parts import Shared, host_condition, monitor_age_s, monitor_lag, store_complaint
+from app.bootstrap.parts import Shared, host_condition, monitor_lag, store_complaint
 from app.clock import now_us
 from app.domain.erasure import Tombstones
 from app.domain.prediction_id import Signer
@@ -156,7 +156,7 @@ class Worker:
     def _services(self, shared: Shared, draining: Callable[[], bool]) -> Services:
         live, database, keys = self._live, shared.database, shared.keys
         signer = Signer(keys.predictions, os.urandom(4))
-        age_s, lag = partial(monitor_age_s, self._reads), partial(monitor_lag, self._reads)
+        lag = partial(monitor_lag, self._reads)
         own_keys = OwnKeys(database, now_us)
         archive = ArchivedLog(shared.settings.archive_to)
         turn, tombstones = shared.settings.data_dir / "feedback.turn", Tombstones(keys.erased)
@@ -183,7 +183,7 @@ class Worker:
                 live,
                 self._complaint,
                 __version__,
-                monitor_age_s=age_s,
+                monitor_age_s=self._reads.age_s,
                 monitor_lag=lag,
             ),
             catalogue=ModelQueries(live, shared.registry),

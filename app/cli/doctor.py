@@ -176,6 +176,7 @@ def _versions(settings: Settings, key: Diagnosis | None) -> Iterator[Diagnosis]:
 def _store(settings: Settings) -> Iterator[Diagnosis]:
     # Deferred: it loads packages, and the doctor must be able to say that one is missing.
     from app.store.engine import kind_of
+    from app.store.kinds import MORE_CONNECTIONS
 
     try:
         kind = kind_of(settings.store_url)
@@ -189,9 +190,11 @@ def _store(settings: Settings) -> Iterator[Diagnosis]:
         yield doctor.of_disk(str(folder), shutil.disk_usage(folder).free, facts.bytes_per_day if facts else None)
     except BakeoffError as error:
         yield doctor.of_disk(str(folder), shutil.disk_usage(folder).free)
-        of_file = "if it is damaged, stop the service and restore a backup: bakeoff restore"
-        advice = of_file if kind.file else "start that server, or correct DATABASE_URL"
-        yield Diagnosis("store", "broken", error.message, advice)
+        advice = "start that server, or correct DATABASE_URL"
+        if kind.file is not None:
+            advice = "if it is damaged, stop the service and restore a backup: bakeoff restore"
+        detail, full, _ = error.message.partition(f"; {MORE_CONNECTIONS}")
+        yield Diagnosis("store", "broken", detail, MORE_CONNECTIONS if full else advice)
         return
     if facts is None:
         yield Diagnosis("store", "ok", f"{kind.place} will be created at the first start")

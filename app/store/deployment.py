@@ -124,11 +124,18 @@ class StoredGenerations:
 
     Making one touches nothing. Calls raise `StoreUnavailable`. A generation is a random name: a worker with another
     one than the newest loads the model registry again. `clock` is monotonic seconds; when a worker was seen is told
-    and compared by the database's clock, because those of hosts differ.
+    and compared by the database's clock, because those of hosts differ. `admit` raises `StoreUnavailable` where the
+    store has another deployment's key: then nothing is announced, and the worker shows that it lives all the same.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], float] = time.monotonic,
+        admit: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
+        self._admit = admit
         self._clock = clock
         self._worker = secrets.token_hex(8)
         self._confirmed: str | None = None
@@ -149,6 +156,7 @@ class StoredGenerations:
 
     def advance(self) -> str:
         """Make and return a new generation, which every worker should have from now on."""
+        self._admit()
         generation = secrets.token_hex(8)
         with self._database.begin(DURABLE) as connection:
             connection.execute(text(_statement(connection, "put_generation")), {"generation": generation})

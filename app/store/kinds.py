@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -44,6 +45,14 @@ REBUILDING = Access(writes=True, durable=True, busy_s=5.0, answer_s=3600.0)
 COPYING = Access(writes=False, durable=False, busy_s=1.0, answer_s=600.0)
 
 
+# The driver has no SQLSTATE (53300) of a connection that was refused, only the server's words.
+_ALL_TAKEN = re.compile(r"too many clients already|too many connections for |connection slots are reserved")
+MORE_CONNECTIONS = (
+    "all connections that the server allows are in use: lower DATABASE_CONNECTIONS or WEB_CONCURRENCY, or raise its "
+    "max_connections (or the limit of the role or database)"
+)
+
+
 class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The condition of a store, seen from outside. Times are µs since 1970, None where there is nothing yet.
 
@@ -72,8 +81,9 @@ def unavailable(what: str, error: Exception) -> StoreUnavailable:
     if isinstance(error, StoreUnavailable):
         return error
     # SQLAlchemy's own text would repeat the statement with its parameters, which are users' data.
-    reason = str(error.orig if isinstance(error, DBAPIError) else error)
-    return StoreUnavailable(f"{what}: {'; '.join(line.strip() for line in reason.splitlines() if line.strip())}")
+    reason = str(error.orig if isinstance(error, DBAPIError) else error).removeprefix("connection failed: ")
+    told = "; ".join(line.strip() for line in reason.splitlines() if line.strip())
+    return StoreUnavailable(f"{what}: {told}; {MORE_CONNECTIONS}" if _ALL_TAKEN.search(told) else f"{what}: {told}")
 
 
 class StoreLock(Protocol):

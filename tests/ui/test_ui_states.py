@@ -166,6 +166,18 @@ def test_figures_of_a_monitor_that_stands_still_are_called_old(begin, page):
     assert "The monitor is 90 s behind" in text_of(page("experiment"))
 
 
+def test_while_the_store_is_away_nobody_is_told_to_start_the_monitor(begin, page):
+    away = {**answers.HEALTH, "store": "the server is away", "monitor": {"state": "unknown", "age_s": None}}
+    old = {**answers.EXPERIMENT, "computed_at": "2026-01-01T00:00:00Z"}
+    begin({**answers.NORMAL, "/health": away, "/experiment": old})
+    shown = text_of(page("health")) + text_of(page("experiment"))
+    assert ("bakeoff monitor" in shown, "not running" in shown, "unknown while the store" in shown) == (
+        False,
+        False,
+        True,
+    )
+
+
 @pytest.mark.parametrize(("seconds", "is_shown"), [(3.0, False), (42.0, True)])
 def test_a_lag_is_shown_once_it_matters(begin, page, seconds, is_shown):
     late = {**answers.EXPERIMENT, "lag": {"rows": 12_345, "seconds": seconds}}

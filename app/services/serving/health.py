@@ -13,7 +13,7 @@ import numpy as np
 from app.domain.prediction import Outputs
 from app.domain.report import MonitorLag
 from app.domain.typical_row import typical_row
-from app.errors import NotReady
+from app.errors import NotReady, StoreUnavailable
 from app.services.boundaries import attempt
 from app.services.ports import LoadedModels, LoadedVersion
 from app.services.serving.availability import FOREIGN, lacking, of_lacking
@@ -69,9 +69,12 @@ class VersionHealth(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MonitorHealth(msgspec.Struct, frozen=True):
-    """Whether the monitor keeps up; `age_s` is the age of its state. It never makes the service degraded."""
+    """Whether the monitor keeps up; `age_s` is the age of its state. It never makes the service degraded.
 
-    state: Literal["ok", "stale", "absent"]
+    `unknown`: the store, which has that state, cannot be read.
+    """
+
+    state: Literal["ok", "stale", "absent", "unknown"]
     age_s: float | None = None
 
 
@@ -102,8 +105,8 @@ class Health:
 
     Versions and store are probed at most once every `ttl_s` seconds, so that health checks cannot be used as load.
     `store` returns None or what is wrong, and must return soon: it is called in a request. `monitor_age_s` returns the
-    age of the monitor's state, None if there is none, and `monitor_lag` how far it is behind. `clock` is monotonic
-    seconds.
+    age of the monitor's state, None if there is none, or raises `StoreUnavailable`; `monitor_lag` returns how far it is
+    behind. `clock` is monotonic seconds.
     """
 
     def __init__(
@@ -145,7 +148,8 @@ class Health:
         self.require_answers()
         store = self._stores.get(self._store)
         if store is not None:
-            raise NotReady(f"the store cannot be written: {store}", retry_after_s=5)
+            reason = store.removeprefix("the store cannot be used: ")  # how it begins where it is away
+            raise NotReady(f"the store cannot be written: {reason}", retry_after_s=5)
 
     def require_answers(self) -> None:
         """Raise `NotReady` unless a version answers, all with traffic are loaded, and the split is the deployment's.
@@ -208,7 +212,10 @@ class Health:
         return {} if name is None else {name: of_lacking(name, configuration, loaded)}
 
     def _monitor(self) -> MonitorHealth:
-        age_s = self._monitor_age_s()
+        try:
+            age_s = self._monitor_age_s()
+        except StoreUnavailable:
+            return MonitorHealth("unknown")
         if age_s is None:
             return MonitorHealth("absent")
         return MonitorHealth("ok" if age_s <= MONITOR_STALE_S else "stale", round(age_s, 3))

@@ -218,7 +218,7 @@ def over_time() -> None:
 def _monitor_age(snapshot: FeedSnapshot[Any], report: ApiExperiment) -> None:
     """Warn of an old report: the API can answer while the monitor, which makes the reports, is down."""
     monitor = snapshot.value.monitor if snapshot.value is not None else None
-    if monitor is not None and monitor.state != "ok" and not _fresh(report):
+    if monitor is not None and monitor.state not in ("ok", "unknown") and not _fresh(report):
         age = "has not run yet" if monitor.age_s is None else f"is {monitor.age_s:.0f} s behind"
         st.warning(
             f"**Stale figures.** The monitor {age}. Check that it is running, or start it with `bakeoff monitor`.",

@@ -26,6 +26,7 @@ STATUS = {
     "degraded": ("warning", ":material/warning:"),
     "unhealthy": ("error", ":material/error:"),
 }
+_MONITOR = {"ok": "✔ up to date", "stale": "✖ behind", "absent": "✖ not running"}
 BREAKERS = {"closed": "✔ closed: used", "open": "✖ open: not used", "half_open": "… half open: one trial request"}
 FIGURES = ("accuracy", "f1", "log_loss", "brier", "rmse", "mae", "r2")
 
@@ -56,7 +57,7 @@ def _state(report: ApiHealth) -> None:
     getattr(st, kind)(f"**The service is {report.status}.** {_why(report)}", icon=icon)
     store, monitor, uptime, release = st.columns(4)
     figure(store, "Store", "✔ working" if report.store == "ok" else "✖ failing")
-    state = {"ok": "✔ up to date", "stale": "✖ behind", "absent": "✖ not running"}.get(report.monitor.state, UNKNOWN)
+    state = _MONITOR.get(report.monitor.state, UNKNOWN)
     figure(monitor, "Monitor", state, _age(report))
     figure(uptime, "Uptime", duration(report.uptime_s))
     figure(release, "Release", report.version or UNKNOWN)
@@ -64,6 +65,8 @@ def _state(report: ApiHealth) -> None:
 
 def _age(report: ApiHealth) -> str:
     age_s = report.monitor.age_s
+    if report.monitor.state == "unknown":
+        return "unknown while the store is away"
     return "start it with `bakeoff monitor`" if age_s is None else f"{duration(age_s)} old"
 
 

@@ -5,6 +5,7 @@ import shutil
 import socket
 import sqlite3
 
+import psycopg
 import pytest
 
 from app.cli import main
@@ -236,6 +237,25 @@ def test_advice_for_a_file_differs_from_advice_for_a_server(consult, tmp_path):
     assert "bakeoff restore" in consult()[0]["store"]["advice"]
     away, _ = consult(DATABASE_URL="postgresql://bakeoff:hidden@127.0.0.1:1/x")
     assert away["store"]["advice"] == "start that server, or correct DATABASE_URL"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "sorry, too many clients already",
+        'too many connections for role "bakeoff"',
+        "remaining connection slots are reserved for roles with the SUPERUSER attribute",
+    ],
+)
+def test_a_server_whose_connections_are_all_in_use_is_neither_away_nor_the_wrong_one(consult, monkeypatch, told):
+    def full(*_args, **_kwargs):
+        server = 'connection to server at "db", port 5432 failed'
+        raise psycopg.OperationalError(f"connection failed: {server}: FATAL:  {told}")
+
+    monkeypatch.setattr("app.store.postgres.server.connect", full)
+    findings, status = consult(DATABASE_URL="postgresql://bakeoff@127.0.0.1:1/x")
+    assert (status, "DATABASE_CONNECTIONS" in findings["store"]["advice"]) == (1, True)
+    assert findings["store"]["detail"].endswith(f': connection to server at "db", port 5432 failed: FATAL:  {told}')
 
 
 def test_damaged_aliases_are_broken_and_the_api_repairs_them(consult, trained, tmp_path):

@@ -70,6 +70,7 @@ WRITES = {
     "predictions": lambda database, admit: PredictionLog(database, admit).append([logged(1)]),
     "decisions": lambda database, admit: DecisionTable(database, admit).commit(lambda _latest: pytest.fail("asked")),
     "acknowledgements": lambda database, admit: DriftTable(database, admit).acknowledge("v1", pytest.fail),
+    "reloads": lambda database, admit: StoredGenerations(database, admit=admit).advance(),
 }
 
 

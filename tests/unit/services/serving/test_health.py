@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.contract import Feature, FeatureContract
 from app.domain.prediction import Outputs
-from app.errors import NotReady
+from app.errors import NotReady, StoreUnavailable
 from app.services.ports import RefusedVersion
 from app.services.serving.breaker import Breaker
 from app.services.serving.health import Health
@@ -208,6 +208,21 @@ def test_the_monitor_is_a_field_of_its_own(age_s, state):
     health, _ = check(loaded_models(version("v1", Asked())), monitor_age_s=lambda: age_s)
     report = health.report()
     assert (report.monitor.state, report.status) == (state, "healthy")
+
+
+def test_while_the_store_is_away_nobody_says_that_the_monitor_is():
+    def away():
+        raise StoreUnavailable("the server is away")
+
+    health, _ = check(loaded_models(version("v1", Asked())), monitor_age_s=away)
+    assert (health.report().monitor.state, health.report().monitor.age_s) == ("unknown", None)
+
+
+def test_an_outage_is_told_once_in_readiness():
+    health, place = check(loaded_models(version("v1", Asked())))
+    place.store["wrong"] = 'the store cannot be used: connection to server at "db" failed'
+    with pytest.raises(NotReady, match=r"^the store cannot be written: connection to server"):
+        health.require_ready()
 
 
 def test_a_slow_probe_blocks_nobody_who_has_an_older_one():
