@@ -90,7 +90,7 @@ def _retired(args: argparse.Namespace, settings: Settings, registry: ModelRegist
                 unchanged.update((name, "it is retired already") for name in already)
                 return [name for name in wanted if name not in unchanged]
 
-            done = table.retire(choose)
+            done = table.retire(choose, knows_champion=configuration is not None)
             return done.changed
 
         with _registry_errors(settings, decided=audit.carry_out(settings, act) and bool(done.changed)):

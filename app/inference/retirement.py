@@ -216,15 +216,18 @@ class RetiredTable:
         """The versions that are not `retired`, in order of publication."""
         return tuple(name for name in self._seen.names if name not in retired)
 
-    def retire(self, choose: Callable[[Mapping[str, Retirement]], Collection[str]]) -> TableChange:
+    def retire(
+        self, choose: Callable[[Mapping[str, Retirement]], Collection[str]], *, knows_champion: bool = False
+    ) -> TableChange:
         """What retiring the versions that `choose` returns for the entries that count would change, all or none.
 
         A version that is retired already stays as it is. Raises `UnknownVersion`, and `RegistryConflict` if the
-        champion is among them or no version would be left.
+        champion is among them or no version would be left. `knows_champion`: `choose` goes by that of the deployment,
+        which this registry's alias may not have followed.
         """
         retired = self._counting()
         wanted = choose(retired)
-        self._require_retirable(wanted, retired)
+        self._require_retirable(wanted, retired, None if knows_champion else self._seen.champion)
         new = tuple(name for name in wanted if name not in retired or retired[name].candidate)
         return TableChange(new, self.served({*retired, *new}))
 
@@ -255,12 +258,10 @@ class RetiredTable:
         # The store again: its rows are what changes between hosts.
         return self._seen.again().counting(self._table)
 
-    def _require_retirable(self, versions: Collection[str], retired: Collection[str]) -> None:
+    def _require_retirable(self, versions: Collection[str], retired: Collection[str], champion: str | None) -> None:
         self._require_known(versions)
-        if self._seen.champion in versions:
-            raise RegistryConflict(
-                f"{self._seen.champion} is the champion, so nothing was retired: promote another first"
-            )
+        if champion in versions:
+            raise RegistryConflict(f"{champion} is the champion, so nothing was retired: promote another first")
         if versions and not self.served({*retired, *versions}):
             raise RegistryConflict("no version would be left to serve, so nothing was retired: publish another first")
 

@@ -95,6 +95,13 @@ def test_a_version_in_use_is_refused_and_nothing_is_retired(store, capsys, versi
     assert audited(store) == []
 
 
+def test_the_champion_is_that_of_the_deployment_not_the_alias_of_a_host_that_lacks_it(store, registry, capsys):
+    registry.point("champion", "v3")
+    assert main(["retire", "v3"]) == 0
+    assert served(capsys) == ["v1", "v2", "v4"]
+    assert "champion" not in registry.aliases()
+
+
 def test_keep_retires_all_but_the_newest_and_those_in_use(store, capsys):
     assert main(["retire", "--keep", "1", "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
