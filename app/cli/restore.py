@@ -138,16 +138,20 @@ def _exclusive(places: RestoreTargets, kind: Kind) -> Iterator[None]:
     """Keeps monitors out for the block. Raises `Contradiction` if a monitor or an API works on the data."""
     # With the monitor's lock, a monitor that starts in between waits until the restore is complete.
     with monitor_lock(places.data_dir, kind) as lock:
-        if not lock.acquire():
-            raise Contradiction(f"a monitor runs on {places.data_dir}, or another restore: stop it first")
-        if SharedProgress(places.data_dir / "progress").alive():
-            raise Contradiction(f"an API runs on {places.data_dir}: stop it first")
+        alone = lock.acquire()
+        # The hosts come first: where a monitor runs a server cannot say, and mostly it is one of them.
         hosts = [] if kind.server is None else kind.server.live_hosts()
         if hosts:
+            also = "" if alone else "; a monitor, or another restore, works on it too"
             raise Contradiction(
                 f"an API uses {kind.place} on {', '.join(hosts)} (for a container its id): stop it there first. If it "
-                "was killed, try again in 15 s"
+                f"was killed, try again in 15 s{also}"
             )
+        if SharedProgress(places.data_dir / "progress").alive():
+            raise Contradiction(f"an API runs on {places.data_dir}: stop it first")
+        if not alone:
+            where = places.data_dir if kind.server is None else f"{kind.place}, on this or another host"
+            raise Contradiction(f"a monitor runs on {where}, or another restore: stop it first")
         yield
 
 

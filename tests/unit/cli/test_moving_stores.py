@@ -18,7 +18,7 @@ from app.errors import StoreUnavailable
 from app.store.backup import RestoreTargets, put_in_place, staging
 from app.store.configurations import ConfigurationLog
 from app.store.deployment import StoredGenerations
-from app.store.engine import Database
+from app.store.engine import Database, kind_of
 from app.store.event_log import HeartbeatLog
 from app.store.kinds import READING
 from app.store.outcomes import FeedbackLog
@@ -221,7 +221,8 @@ def test_a_restore_is_refused_while_a_monitor_runs_on_the_server(postgres_place,
     lock = Database(postgres_place.url).kind.lock("monitor.lock")
     assert lock.acquire()
     assert postgres_place.run("restore", str(backup), "--force") == 1
-    assert "a monitor runs" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"a monitor runs on {kind_of(postgres_place.url).place}, on this or another host" in told
     lock.release()
 
 
@@ -235,6 +236,12 @@ def test_a_restore_is_refused_while_an_api_of_any_host_uses_the_server(postgres_
         elsewhere.confirm("")
         assert postgres_place.run("restore", str(backup), "--force") == 1
         assert "on host-7 (for a container its id): stop it there first" in capsys.readouterr().err
+        lock = database.kind.lock("monitor.lock")
+        assert lock.acquire()  # the monitor of that host
+        assert postgres_place.run("restore", str(backup), "--force") == 1
+        assert "on host-7" in (told := capsys.readouterr().err)
+        assert "a monitor, or another restore, works on it too" in told
+        lock.release()
         elsewhere.leave()
         postgres_place.run("restore", str(backup), "--force")
         assert "Restored: " in capsys.readouterr().out
