@@ -17,6 +17,7 @@ from app.errors import NotReady
 from app.routing import sticky
 from app.services.ports import Sink
 from app.services.serving.availability import FOREIGN, lacking, of_lacking, unknown_version
+from app.services.serving.health import NOT_READ
 from app.services.serving.live_models import LiveModels
 
 _RETRY_AFTER_S = 5
@@ -62,8 +63,7 @@ class Assignments:
         if met is None:
             raise unknown_version(version or assigned.version, loaded, "version")
         own = met.name == assigned.version
-        # Revision 0 means that the store was away at start: no experiment to count for.
-        counts = own and assigned.epoch > 0 and not synthetic
+        counts = own and not synthetic
         served_at_us = self._now_us()
         [exposure_id] = self._signer.sign_all(
             served_at_us=served_at_us,
@@ -97,6 +97,8 @@ class Assignments:
         able, loaded = state.columns().able, state.loaded_models.versions
         if self._live.foreign():
             raise NotReady(FOREIGN, retry_after_s=_RETRY_AFTER_S)  # the key gives users their versions
+        if configuration.epoch == 0:
+            raise NotReady(NOT_READ, retry_after_s=_RETRY_AFTER_S)  # the split is that of the settings
         lacked = lacking(configuration, loaded)
         if lacked is not None:
             raise NotReady(of_lacking(lacked, configuration, loaded), retry_after_s=_RETRY_AFTER_S)

@@ -23,7 +23,7 @@ from app.services.snapshot import CachedSnapshot
 _LOG = logging.getLogger(__name__)
 _LONG_REASON = 200
 MONITOR_STALE_S = 30.0
-_NOT_READ = (
+NOT_READ = (
     "this process has not read the configuration from the store since it started, so it does not know which version "
     "gets which traffic: see `store` in GET /health, and DATABASE_URL"
 )
@@ -167,7 +167,7 @@ class Health:
         if not self._answers(probe):
             raise NotReady("no loaded version can answer: see GET /health", retry_after_s=5)
         if self._live.configuration.epoch == 0:
-            raise NotReady(_NOT_READ, retry_after_s=5)
+            raise NotReady(NOT_READ, retry_after_s=5)
 
     def _answers(self, probe: _Probe) -> bool:
         """Whether any version that routing uses passes its probe and is not shut off by its breaker."""

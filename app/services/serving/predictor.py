@@ -108,9 +108,9 @@ class Predictor:
             raise InvalidRequest(f"{version.name} gives no probabilities")
         assignment: Assignment = choice.assignment if version.name == choice.version else "fallback"
         latency_s = time.perf_counter() - started
-        # Revision 0 means that the store was away at start: no experiment to count for. Without a propensity no chance
-        # chose: the version was forced, or this process lacks one of the split, or the deployment's key.
-        counts = choice.propensity is not None and configuration.epoch > 0 and not request.synthetic
+        # Without a propensity no chance chose: the version was forced, or this process does not know the deployment's
+        # split, or lacks one of its versions, or the key.
+        counts = choice.propensity is not None and not request.synthetic
         served_at_us = self._now_us()
         exposure = Exposure(
             prediction_ids=self._signer.sign_all(
@@ -160,7 +160,9 @@ class Predictor:
         if not able:
             raise InvalidRequest(f"no version that can read this request gives probabilities: {', '.join(layout.able)}")
         choice = policy_for(configuration.policy, user)(configuration.weights, able, self._draw(), user)
-        if self._live.foreign() or lacking(configuration, state.loaded_models.versions) is not None:
+        # Revision 0 means that the store was away at start: the split is that of the settings, not the deployment's.
+        strange = configuration.epoch == 0 or self._live.foreign()
+        if strange or lacking(configuration, state.loaded_models.versions) is not None:
             # What is left of the split is another split than the one in force, whose propensities the epoch gives. With
             # another key, users have other versions, and no label will name what is answered here.
             return Choice(version=choice.version, propensity=None, assignment="fallback")

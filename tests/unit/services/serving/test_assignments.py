@@ -93,15 +93,11 @@ def test_a_prediction_is_no_reported_exposure():
 
 
 @pytest.mark.parametrize(
-    ("case", "changes"),
-    [
-        pytest.param({"version": "other"}, {}, id="a cached flag"),
-        pytest.param({"synthetic": True}, {}, id="test traffic"),
-        pytest.param({}, {"epoch": 0}, id="no experiment"),
-    ],
+    "case",
+    [pytest.param({"version": "other"}, id="a cached flag"), pytest.param({"synthetic": True}, id="test traffic")],
 )
-def test_what_chance_did_not_give_in_an_experiment_does_not_count(case, changes):
-    assignments, _, sink, _ = serve((0.5, 0.5), **changes)
+def test_what_chance_did_not_give_in_an_experiment_does_not_count(case):
+    assignments, _, sink, _ = serve((0.5, 0.5))
     own = assignments.of("u-1").version
     version = {"v1": "v2", "v2": "v1"}[own] if "version" in case else own
     exposure = assignments.expose("u-1", version, "request", synthetic=case.get("synthetic", False))
@@ -131,6 +127,15 @@ def test_a_worker_with_another_deployments_key_assigns_nobody():
     live.foreign = lambda: True
     for use in (lambda: assignments.of("u1"), lambda: assignments.expose("u1", "v1", "r")):
         with pytest.raises(NotReady, match="key of this process is not that of the store"):
+            use()
+    assert sink.records == []
+
+
+def test_a_worker_that_has_not_read_the_configuration_assigns_nobody():
+    assignments, _, sink, live = serve([1.0, 1.0, 0.0])
+    live.configure(configuration({"v1": 0.5, "v2": 0.5}, epoch=0))
+    for use in (lambda: assignments.of("u1"), lambda: assignments.expose("u1", "v1", "r")):
+        with pytest.raises(NotReady, match="has not read the configuration"):
             use()
     assert sink.records == []
 

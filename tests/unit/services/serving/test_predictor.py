@@ -188,9 +188,11 @@ def test_an_unknown_version_is_named_with_the_loaded_ones():
         predictor.predict(request_for(predictor, ROWS, forced="v9"))
 
 
-def test_answers_given_before_the_store_could_be_read_do_not_count():
-    predictor, _ = make({"v1": Constant(0)}, {"v1": 1.0}, epoch=0)
-    assert not predictor.predict(request_for(predictor, ROWS)).exposure.counts
+@pytest.mark.parametrize("user", [None, "u6"])
+def test_before_the_configuration_was_read_answers_are_a_fallback_that_does_not_count(user):
+    predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 1.0, "v2": 1.0}, epoch=0)
+    exposure = predictor.predict(request_for(predictor, ROWS, user_id=user)).exposure
+    assert (exposure.assignment, exposure.propensity, exposure.counts) == ("fallback", None, False)
 
 
 def test_a_request_is_answered_by_the_models_that_parsed_it_also_after_a_reload():
