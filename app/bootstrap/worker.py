@@ -109,8 +109,8 @@ def is_behind(live: LiveModels, registry: ModelRegistry) -> bool:
     refused = {each.name for each in models.refused}
     if any(each.registry for each in models.refused):
         return True  # also where the copy had all versions: `/health` says so until the registry has been read
-    lacked = lacking(live.configuration, models.versions)
-    return lacked is not None and lacked not in refused and lacked in registry.names()
+    lacked = set(lacking(live.configuration, models.versions)) - refused
+    return bool(lacked) and not lacked.isdisjoint(registry.names())
 
 
 class Worker:

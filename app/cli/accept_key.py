@@ -8,6 +8,7 @@ from app.cli.archive import existing_log
 from app.errors import InvalidRequest
 from app.settings import Settings
 from app.store.deployment import WHAT_IS_LOST, DeploymentKey
+from app.store.engine import Database
 from app.store.keys import load_or_create
 
 
@@ -27,11 +28,26 @@ def run(args: argparse.Namespace) -> int:
             print("The store has the key of this host already: there is nothing to do.")
             return 0
         if not args.yes:
-            raise InvalidRequest(f"nothing was changed. With this key {WHAT_IS_LOST}. Add --yes to accept that")
+            raise InvalidRequest(
+                f"nothing was changed. With this key {WHAT_IS_LOST}.{_hosts(database)} Add --yes to accept that"
+            )
         key.accept()
     print(
         "The key of this host is the deployment's from now on; give it to all other hosts. Publish the versions again, "
-        'start API and monitor, and begin another experiment (PATCH /config {"new_experiment": true}): users count as '
-        "new ones."
+        'start API and monitor, send the traffic to the new versions (PATCH /config {"weights": {"VERSION": 1}}), and '
+        "promote one of them (bakeoff decide promote VERSION), which begins another experiment: users count as new."
     )
     return 0
+
+
+def _hosts(database: Database) -> str:
+    """A sentence on the hosts that use the store now; empty where there are none, or it is a file. Raises
+    `StoreUnavailable`."""
+    server = database.kind.server
+    hosts = [] if server is None else server.live_hosts()
+    if not hosts:
+        return ""
+    return (
+        f" APIs on {', '.join(hosts)} (for a container its id) use the database now: those with another key than this "
+        "one are not ready a few seconds later, and record nothing."
+    )

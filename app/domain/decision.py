@@ -43,7 +43,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     outcomes, with old and new values as changes, and `erase` that of `bakeoff erase`. `version` is the champion
     afterwards, or the version that is ramped, retired or restored. `experiment_id` is the experiment that was decided,
     `epoch` the config revision that the decision created, or that a ramp waits in. `actor` is a name that the
-    caller gave, or `monitor` for automatic decisions. `evidence` is the report at that moment, None if there was none.
+    caller gave, or `monitor` for automatic decisions; a start or a reload that changed the split is `environment` or
+    `shelf`. `evidence` is the report at that moment, None if there was none.
     """
 
     seq: int

@@ -119,7 +119,8 @@ def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> 
         refused.append(RefusedVersion(name=ALIASES, reason=error.message))
     in_order = dict(sorted(versions.items(), key=lambda item: item[1].ordinal))
     models = _loaded_models(in_order, aliases, tuple(refused))
-    return msgspec.structs.replace(models, retired=retired, unrecorded=recorded is None)
+    shared = registry.rows is not None and registry.rows.shared
+    return msgspec.structs.replace(models, retired=retired, unrecorded=recorded is None, shared=shared)
 
 
 class _Recorded(NamedTuple):

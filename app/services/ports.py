@@ -79,7 +79,7 @@ class LoadedModels(msgspec.Struct, frozen=True):
     at least one version, the reference is among them. `excluded` has the reason for each other loaded version.
     `refused` are the versions that may not be served, `retired` those that are not to be. `removed` left the registry
     before a reload that was asked for here, which takes them out of the split. `unrecorded`: the store could not be
-    asked which versions these are, and which were retired.
+    asked which versions these are, and which were retired. `shared`: other hosts may share the store.
     """
 
     versions: Mapping[str, LoadedVersion]
@@ -91,6 +91,7 @@ class LoadedModels(msgspec.Struct, frozen=True):
     retired: Mapping[str, RetiredVersion] = msgspec.field(default_factory=dict)
     removed: tuple[str, ...] = ()
     unrecorded: bool = False
+    shared: bool = False
 
     def led_by(self, reference: str | None) -> LoadedModels:
         """The same versions with another reference, which decides who can be asked the same requests."""
@@ -131,7 +132,13 @@ class RetirementRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VersionRows(Protocol):
-    """What the store says of versions, for all hosts. Every call raises `StoreUnavailable`."""
+    """What the store says of versions, for all hosts. Every call raises `StoreUnavailable`.
+
+    `shared`: other hosts may share the store, whose registries may have other versions.
+    """
+
+    @property
+    def shared(self) -> bool: ...
 
     def publish(self, published: VersionRecord) -> None:
         """Record it, so that it is the one that its name and its ordinal mean. Durable on return."""

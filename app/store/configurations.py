@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
-from app.domain.decision import RAMP, AuditEntry, AuditNote, Change, Decided, PendingDecision, ProbeResult
+from app.domain.decision import CONFIGURE, RAMP, AuditEntry, AuditNote, Change, Decided, PendingDecision, ProbeResult
 from app.domain.experiment import Configuration, Ramp
 from app.domain.report import ExperimentReport
 from app.domain.timestamps import iso_utc
 from app.errors import NotReady
+from app.services.control.transitions import changes_between
 from app.store.engine import Database
 from app.store.kinds import DURABLE, READING
 from app.store.statements import statements
@@ -54,8 +55,8 @@ class ConfigurationLog:
             if wanted is None:
                 return latest
             settled = append_to(connection, wanted, latest)
-            if latest is not None and latest.ramp is not None and settled.ramp is None:
-                _append_ramp_ended(connection, latest, settled)
+            if latest is not None:
+                _note(connection, latest, settled)
             return settled
 
 
@@ -125,24 +126,34 @@ def _begin_experiment(connection: Connection, configuration: Configuration) -> N
     )
 
 
-def _append_ramp_ended(connection: Connection, latest: Configuration, settled: Configuration) -> None:
-    """Write the audit entry of a ramp that a start or a reload has ended: a person had asked for that ramp."""
-    assert latest.ramp is not None
-    changes = {"ramp": Change(latest.ramp, None), "weights": Change(latest.weights, settled.weights)}
+def _note(connection: Connection, latest: Configuration, settled: Configuration) -> None:
+    """Write the audit entry of a start or a reload that ended a ramp, for which a person had asked, or that gave the
+    traffic to others."""
+    ramp = latest.ramp if settled.ramp is None else None
+    if ramp is None and _with_traffic(latest) == _with_traffic(settled):
+        return
+    changes = changes_between(latest, settled)
+    if ramp is not None:
+        changes = {"ramp": Change(ramp, None), "weights": Change(latest.weights, settled.weights)}
     connection.execute(
         text(statements("decisions")["append"]),
         {
             "at_us": settled.created_at_us,
             "actor": settled.source,
-            "action": RAMP,
-            "version": latest.ramp.version,
-            "note": "the ramp has ended: the server started, or reloaded, with another split or other versions",
+            "action": CONFIGURE if ramp is None else RAMP,
+            "version": None if ramp is None else ramp.version,
+            "note": f"{'the split has changed' if ramp is None else 'the ramp has ended'}: the server started, or "
+            "reloaded, with another split or other versions",
             "experiment_id": latest.experiment_id,
             "epoch": settled.epoch,
             "changes": msgspec.json.encode(changes).decode(),
             "evidence": None,
         },
     )
+
+
+def _with_traffic(configuration: Configuration) -> dict[str, float]:
+    return {version: weight for version, weight in configuration.weights.items() if weight > 0}
 
 
 _BEYOND_ALL = 1 << 62  # above every entry number

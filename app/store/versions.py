@@ -57,13 +57,13 @@ class StoredVersions:
                 for each in self._unrecorded(found, meant):
                     self._put(connection, each)
                 meant = _meant(_rows(connection), found)
-        if self._one_host:
+        if not self.shared:
             return {}
         return {name: other for name, other in meant.items() if other is not None}
 
     def known(self) -> Sequence[VersionRecord]:
         """See `VersionRows`. With SQLite none: a folder that was removed there frees its name."""
-        if self._one_host or not self._is_there():
+        if not self.shared or not self._is_there():
             return []
         with self._database.begin(READING) as connection:
             return _rows(connection)
@@ -99,8 +99,9 @@ class StoredVersions:
         return True
 
     @property
-    def _one_host(self) -> bool:
-        return self._database.kind.server is None
+    def shared(self) -> bool:
+        """See `VersionRows`."""
+        return self._database.kind.server is not None
 
     def _unrecorded(
         self, found: Sequence[VersionRecord], meant: Mapping[str, VersionRecord | None]
@@ -112,7 +113,7 @@ class StoredVersions:
             each
             for each in found
             if numbers[each.ordinal] == 1
-            and (each.version not in meant or (self._one_host and meant[each.version] is not None))
+            and (each.version not in meant or (not self.shared and meant[each.version] is not None))
         ]
 
     def _put(self, connection: Connection, version: VersionRecord) -> None:

@@ -235,6 +235,25 @@ def test_hosts_with_folders_of_their_own_agree_on_what_a_version_is_and_on_what_
     assert not (second.models / "retired.json").exists()
 
 
+def damaged(models):
+    file = next(path for path in (models / "v2").iterdir() if path.name.startswith("model."))
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes() + b"!")
+
+
+def test_the_damaged_file_of_one_host_changes_nothing_for_the_others(beginning):
+    first = beginning("first")
+    before = first.api.wait_until("/health/ready").get("/config").json()
+    second = beginning("second", damaged)
+    second.api.wait_until("/health/ready", 503)
+    reason = second.api.get("/health/ready").json()["error"]["message"]
+    assert "v2 has 50 % of the traffic and is not loaded here (refused: v2 (" in reason
+    assert second.api.post("/predict", ROW).json()["assignment"] == "fallback"
+    assert reloaded(second)["epoch"] == before["epoch"]
+    assert first.api.get("/config").json() == second.api.get("/config").json() == before
+    first.api.wait_until("/health/ready")
+
+
 class Players:
     """Predict at one host and tell the outcome at the other, until `stop`. `served` has the ids by the host's port,
     `refused` how outcomes were."""

@@ -142,6 +142,7 @@ def available_versions(loaded_models: LoadedModels) -> AvailableVersions:
         versions=tuple(loaded_models.versions),
         # One that another host has is no refused one: at weight 0 it would lose its traffic there, too.
         refused=tuple(refused.name for refused in loaded_models.refused if not refused.elsewhere),
+        shared=loaded_models.shared,
         retired=tuple(loaded_models.retired),
         removed=loaded_models.removed,
         eligible=loaded_models.compatible,

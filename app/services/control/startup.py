@@ -18,7 +18,7 @@ from app.domain.experiment import GUARDRAIL_SLOW, CaseFacts, Configuration, Expe
 from app.errors import InvalidRequest, SettingError
 from app.scoring.table import metric_of, names_for
 from app.services.control.reference_classes import ReferenceClasses, with_classes
-from app.services.control.retirement import dropped
+from app.services.control.retirement import dropped, uses
 from app.services.control.secondary import fitting, reads, require_distinct, secondary_metrics
 from app.settings import Settings
 
@@ -60,8 +60,8 @@ class AvailableVersions(msgspec.Struct, frozen=True):
 
     `versions` are loaded, by ordinal; `eligible` are those that can be asked the same requests, `excluded` has the
     reason for each of the others. `champion` is where the alias points. `refused` versions are in the registry but may
-    not be served, `retired` ones are not to be, and `removed` ones have left it since the last reload. `ordinals` are
-    by name, and so are `cases`, what the manifests say of the rows of their references, and `classes`.
+    not be served, `retired` ones are not to be, and `removed` ones have left it since the last reload. By name are
+    `ordinals`, `cases` (the facts of their references) and `classes`. `shared`: other hosts go by the same split.
     """
 
     versions: tuple[str, ...]
@@ -75,6 +75,7 @@ class AvailableVersions(msgspec.Struct, frozen=True):
     cases: Mapping[str, CaseFacts] = msgspec.field(default_factory=dict)
     excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
     classes: Mapping[str, ReferenceClasses] = msgspec.field(default_factory=dict)
+    shared: bool = False
 
     def refusal(self, version: str) -> str:
         """Why a loaded version cannot be asked what the others are asked, in a sentence."""
@@ -82,8 +83,9 @@ class AvailableVersions(msgspec.Struct, frozen=True):
         return f"{version} takes no part in the experiment: it {reason}"
 
     def lacked(self, configuration: Configuration) -> set[str]:
-        """The versions of the split that the registry here does not know: it may be older than another host's."""
-        return set(configuration.weights) - {*self.versions, *self.refused, *self.retired, *self.removed}
+        """The versions of the split that this host lacks: other hosts may have what is unknown or refused here."""
+        refused = set(self.refused) - (uses(configuration).keys() if self.shared else set())
+        return set(configuration.weights) - {*self.versions, *refused, *self.retired, *self.removed}
 
     def cases_of(self, version: str | None, otherwise: CaseFacts) -> CaseFacts:
         """The facts of that version's reference; `otherwise` where it is not loaded."""
@@ -100,10 +102,9 @@ def reconcile(
     """The next configuration (the store numbers it), or None if `latest` is still right.
 
     Other versions or other terms begin a new experiment; another split is a new revision of the same one. Nothing
-    changes while no version is loaded or one of the split is unknown here (ADR 42), nor for a new version that is
-    refused; a known one that is refused keeps its place, at weight 0. A retired version that was in shadow leaves the
-    split of the same experiment.
-    Raises `SettingError` for a metric, or a term of it, or a baseline that does not fit the loaded versions.
+    changes while no version is loaded or one of the split is lacked here (ADR 42), nor for a new one that is refused;
+    others keep their place, at weight 0. A retired one that was in shadow leaves the split. Raises `SettingError`
+    for a metric, or a term of it, or a baseline that does not fit the loaded versions.
     """
     if not available.versions or (latest is not None and available.lacked(latest)):
         return None
@@ -224,8 +225,7 @@ def split_of(asked: Mapping[str, float], versions: Sequence[str], eligible: Sequ
     """
     weights = {version: asked.get(version, 0.0) if version in eligible else 0.0 for version in versions}
     if not any(weights.values()):
-        sharing: Collection[str] = eligible or versions
-        weights = {version: float(version in sharing) for version in versions}
+        weights = {version: float(version in (eligible or versions)) for version in versions}
     return normalised(weights)
 
 

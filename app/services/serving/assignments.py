@@ -99,9 +99,8 @@ class Assignments:
             raise NotReady(FOREIGN, retry_after_s=_RETRY_AFTER_S)  # the key gives users their versions
         if configuration.epoch == 0:
             raise NotReady(NOT_READ, retry_after_s=_RETRY_AFTER_S)  # the split is that of the settings
-        lacked = lacking(configuration, loaded)
-        if lacked is not None:
-            raise NotReady(of_lacking(lacked, configuration, loaded), retry_after_s=_RETRY_AFTER_S)
+        if lacking(configuration, loaded):
+            raise NotReady(of_lacking(configuration, state.loaded_models), retry_after_s=_RETRY_AFTER_S)
         choice = sticky.choose(configuration.weights, able, 0.0, user)
         assert choice.propensity is not None
         return AssignedVersion(choice.version, choice.propensity, configuration.experiment_id, configuration.epoch)

@@ -50,23 +50,35 @@ def nothing_loaded(loaded_models: LoadedModels, published: PublishedNames) -> st
     )
 
 
-def lacking(configuration: Configuration, loaded: Collection[str]) -> str | None:
-    """The first version with weight that is not loaded here; None if all are. Called in each request."""
-    for version, weight in configuration.weights.items():
-        if weight > 0 and version not in loaded:
-            return version
-    return None
+def lacking(configuration: Configuration, loaded: Collection[str]) -> list[str]:
+    """The versions with weight that are not loaded here. Called in each request."""
+    return [version for version, weight in configuration.weights.items() if weight > 0 and version not in loaded]
 
 
-def of_lacking(version: str, configuration: Configuration, loaded: Collection[str]) -> str:
-    """Why a process without `version` takes no part in the experiment, and what to do."""
-    others = {name: share for name, share in configuration.weights.items() if share > 0 and name in loaded}
-    weights = others or dict.fromkeys(sorted(loaded)[:1], 1.0)
+def of_lacking(configuration: Configuration, loaded_models: LoadedModels) -> str:
+    """Why a process that lacks versions with weight takes no part in the experiment, and what to do."""
+    lacked = lacking(configuration, loaded_models.versions)
+    shares = [f"{name} has {100 * configuration.weights[name]:.3g} %" for name in lacked]
+    refused = [each for each in loaded_models.refused if each.name in lacked]
+    are, they, them, its = ("is", "it", "it", "its") if len(lacked) == 1 else ("are", "they", "them", "their")
+    why = f" ({_refusals(refused)})" if refused else ""
     return (
-        f"{version} has {100 * configuration.weights[version]:.3g} % of the traffic and is not loaded here, so answers "
-        f"here do not count: put it into this host's model registry and load it with {_LOAD}; if it is gone for good, "
-        f"send its traffic to others: PATCH /config {json.dumps({'weights': weights})}"
+        f"{' and '.join(shares)} of the traffic and {are} not loaded here{why}, so answers here do not count: put "
+        f"{them}, as published, into this host's model registry and load {them} with {_LOAD}; if {they} {are} gone for "
+        f"good, send {its} traffic to {_instead(configuration, loaded_models)}"
     )
+
+
+def _instead(configuration: Configuration, loaded_models: LoadedModels) -> str:
+    """The versions that can take the traffic of those that are lacking here. No other host must lack them, too."""
+    loaded = loaded_models.versions
+    # What has traffic now is loaded by each host that is ready. Of any other version that is not known here.
+    weights = {name: share for name, share in configuration.weights.items() if share > 0 and name in loaded}
+    if not loaded_models.shared:
+        weights = weights or dict.fromkeys(sorted(loaded)[:1], 1.0)
+    if not weights:
+        return "versions that every host has loaded (PATCH /config)"
+    return f"others: PATCH /config {json.dumps({'weights': weights})}"
 
 
 def unknown_version(name: str, loaded: Collection[str], field: str | None = None) -> UnknownVersion:

@@ -201,15 +201,15 @@ class Health:
         return models
 
     def _lacking(self, loaded_models: LoadedModels) -> dict[str, str]:
-        """The first version with traffic that is not loaded here, with what to do; nothing if all are.
+        """The versions with traffic that are not loaded here, each with what to do about all; nothing if all are.
 
         With another key than the store's nothing: the split is not this process's then.
         """
         if self._live.foreign():
             return {}
-        configuration, loaded = self._live.configuration, loaded_models.versions
-        name = lacking(configuration, loaded)
-        return {} if name is None else {name: of_lacking(name, configuration, loaded)}
+        configuration = self._live.configuration
+        names = lacking(configuration, loaded_models.versions)
+        return dict.fromkeys(names, of_lacking(configuration, loaded_models)) if names else {}
 
     def _monitor(self) -> MonitorHealth:
         try:

@@ -162,7 +162,7 @@ class Predictor:
         choice = policy_for(configuration.policy, user)(configuration.weights, able, self._draw(), user)
         # Revision 0 means that the store was away at start: the split is that of the settings, not the deployment's.
         strange = configuration.epoch == 0 or self._live.foreign()
-        if strange or lacking(configuration, state.loaded_models.versions) is not None:
+        if strange or lacking(configuration, state.loaded_models.versions):
             # What is left of the split is another split than the one in force, whose propensities the epoch gives. With
             # another key, users have other versions, and no label will name what is answered here.
             return Choice(version=choice.version, propensity=None, assignment="fallback")

@@ -43,6 +43,7 @@ def test_memory_can_be_given_back_at_any_time():
         ((), {"v1": 0.5, "v2": 0.5}, ("v1", "v2"), True),
         ((), {"v1": 0.5, "v2": 0.5}, ("v1",), False),
         (("v2",), {"v1": 0.5, "v2": 0.5}, ("v1", "v2"), False),
+        (("v2",), {"v1": 0.5, "v2": 0.25, "v3": 0.25}, ("v1", "v2", "v3"), True),
     ],
 )
 def test_a_process_is_behind_its_registry_if_that_was_away_or_has_what_is_lacking(refused, weights, published, behind):

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from app.cli import main
-from app.store.deployment import DeploymentKey
+from app.store.deployment import DeploymentKey, StoredGenerations
 from app.store.engine import Database
 from app.store.keys import load_or_create
 from app.store.stamps import stamp
@@ -130,6 +130,16 @@ def test_a_key_that_is_not_that_of_the_store_is_broken_until_it_is_accepted(cons
     assert main(["accept-key", "--yes"]) == main(["accept-key"]) == 0
     findings, status = consult()
     assert (status, findings["key"]["state"]) == (0, "ok")
+
+
+def test_who_accepts_another_key_is_told_which_hosts_use_the_database(consult, postgres_url, capsys):
+    with contextlib.closing(Database(postgres_url)) as database:
+        DeploymentKey(database, "ab" * 16).require()
+        StoredGenerations(database).confirm("g1")
+    consult(DATABASE_URL=postgres_url)
+    assert main(["accept-key"]) == 1
+    assert f"APIs on {socket.gethostname()} (for a container its id) use the database now" in capsys.readouterr().err
+    assert main(["accept-key", "--yes"]) == 0
 
 
 @pytest.mark.parametrize(

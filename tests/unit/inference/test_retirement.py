@@ -238,6 +238,8 @@ def test_a_reload_leaves_a_candidate_out(loadable):
 class Rows:
     """What the store says; nothing while it is `away`."""
 
+    shared = True
+
     def __init__(self):
         self.decided, self.others, self.found, self.published, self.away = {}, {}, [], [], False
 

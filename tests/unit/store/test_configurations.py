@@ -3,6 +3,7 @@ import threading
 import pytest
 from msgspec.structs import replace
 
+from app.domain.decision import Change
 from app.domain.experiment import Configuration, ExperimentTerms, Ramp
 from app.store.configurations import ConfigurationLog, DecisionTable
 
@@ -90,6 +91,16 @@ def test_a_decision_that_raises_changes_nothing(log):
 
 
 RAMP = Ramp(version="v2", steps=(0.1, 0.5), every_seconds=60, before={"v1": 1.0, "v2": 0.0})
+
+
+def test_a_start_that_takes_traffic_away_is_in_the_audit_log(log, database):
+    log.settle(lambda latest: FIRST)
+    log.settle(lambda latest: replace(latest, weights={"v1": 1.0, "v2": 0.0}, source="shelf"))
+    log.settle(lambda latest: replace(latest, weights={"v1": 1.0, "v2": 0.0, "v3": 0.0}, experiment_id="two"))
+    [entry] = DecisionTable(database).page(10)
+    assert (entry.actor, entry.action, entry.epoch, entry.experiment_id) == ("shelf", "configure", 2, "one")
+    assert entry.changes["weights"] == Change({"v1": 0.3, "v2": 0.7}, {"v1": 1.0, "v2": 0.0})
+    assert "the server started, or reloaded" in entry.note
 
 
 def test_a_ramp_comes_back_as_it_went_in(log):

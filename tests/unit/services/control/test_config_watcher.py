@@ -177,3 +177,10 @@ def test_a_version_that_another_host_has_otherwise_keeps_its_traffic_there(store
     refused = (RefusedVersion("v2", "another one", elsewhere=True),)
     here = configurations(store).load(replace(models_of(v1=Constant(0)), refused=refused))
     assert (here.epoch, here.weights) == (1, {"v1": 0.5, "v2": 0.5})
+
+
+def test_a_version_that_one_host_of_several_refuses_keeps_its_traffic(store):
+    configurations(store).load(LOADED)
+    torn = replace(models_of(v1=Constant(0)), refused=(RefusedVersion("v2", "torn"),))
+    assert configurations(store).load(replace(torn, shared=True)).weights == {"v1": 0.5, "v2": 0.5}
+    assert configurations(store).load(torn).weights == {"v1": 1.0, "v2": 0.0}  # on one host the other one serves on

@@ -126,6 +126,23 @@ def test_a_known_version_that_is_refused_is_left_out_for_a_while(deployment):
     assert (mended.weights, mended.experiment_id) == ({"v1": 0.5, "v2": 0.5}, "e1")
 
 
+@pytest.mark.parametrize("weights", [{"v1": 0.5, "v2": 0.5}, {"v1": 0.0, "v2": 1.0}])
+def test_where_hosts_share_the_store_nothing_changes_for_all_because_one_refuses_what_is_needed(deployment, weights):
+    deployment.start(THREE)
+    deployment.patch(weights={**weights, "v3": 0.0})
+    running = deployment.latest
+    here = AvailableVersions(
+        versions=("v2", "v3"), eligible=("v2", "v3"), refused=("v1",), champion=None, task="classification", shared=True
+    )
+    assert deployment.start(here, auto_decide="off") is running
+
+
+def test_where_hosts_share_the_store_a_version_in_shadow_that_is_refused_holds_nothing_up(deployment):
+    deployment.start(THREE)
+    after = deployment.start(replace(TWO, refused=("v3",), shared=True), auto_decide="off")
+    assert (after.auto_decide, after.experiment_id, after.weights["v3"]) == ("off", "e1", 0.0)
+
+
 def test_a_new_version_that_is_refused_changes_nothing(deployment):
     first = deployment.start()
     assert deployment.start(replace(TWO, refused=("v3",))) is first

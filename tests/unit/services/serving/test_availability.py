@@ -1,8 +1,9 @@
 import pytest
+from msgspec.structs import replace
 
 from app.services.ports import RefusedVersion
-from app.services.serving.availability import nothing_loaded, unknown_version
-from tests.builders import loaded_models
+from app.services.serving.availability import nothing_loaded, of_lacking, unknown_version
+from tests.builders import configuration, loaded_models, loaded_version
 
 UNSIGNED = RefusedVersion("v1", "manifest.json: its signature is wrong")
 
@@ -62,3 +63,27 @@ def test_a_registry_that_cannot_be_read_is_to_be_made_reachable_and_no_version_t
     assert "the model registry at s3://models: cannot be reached" in found
     assert "check MODEL_DIR, AWS_ENDPOINT_URL" in found
     assert "publish" not in found
+
+
+def lacking(weights, *loaded, shared=True, refused=()):
+    models = loaded_models(*map(loaded_version, loaded), refused=refused)
+    return of_lacking(configuration(weights), replace(models, shared=shared))
+
+
+def test_all_versions_that_are_lacking_are_named_with_why_they_are_refused():
+    found = lacking({"v1": 0.5, "v2": 0.25, "v3": 0.25}, "v1", refused=(RefusedVersion("v3", "model.onnx: torn"),))
+    assert found.startswith(
+        "v2 has 25 % and v3 has 25 % of the traffic and are not loaded here (refused: v3 (model.onnx: torn), see GET"
+    )
+    assert 'PATCH /config {"weights": {"v1": 0.5}}' in found
+
+
+def test_traffic_is_sent_to_no_version_that_other_hosts_may_lack():
+    found = lacking({"v1": 1.0, "v6": 0.0}, "v6", "v7")
+    assert "send its traffic to versions that every host has loaded (PATCH /config)" in found
+    assert "weights" not in found
+
+
+@pytest.mark.parametrize(("loaded", "call"), [(("v2",), '{"weights": {"v2": 1.0}}'), ((), "(PATCH /config)")])
+def test_on_one_host_the_traffic_can_be_sent_to_whatever_is_loaded(loaded, call):
+    assert lacking({"v1": 1.0, "v2": 0.0}, *loaded, shared=False).endswith(call)
