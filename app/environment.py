@@ -67,10 +67,15 @@ def path(env: Mapping[str, str], variable: str) -> Path:
     return Path(env[variable].strip())
 
 
+def looks_remote(place: str) -> bool:
+    """Whether it is meant to be no folder: a URL, also one of S3 that lacks a slash."""
+    return "://" in place or place.lower().startswith("s3:")
+
+
 def place(env: Mapping[str, str], variable: str) -> Path | str:
     """The path of a folder, or `s3://BUCKET/PREFIX` as text."""
     text = env[variable].strip()
-    if "://" not in text:
+    if not looks_remote(text):
         return Path(text)
     if not _BUCKET.fullmatch(text.rstrip("/")):
         raise SettingError(

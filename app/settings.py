@@ -190,7 +190,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             values["model_dir"] = values.get("data_dir", Path("data")) / "registry"
             values |= {"model_bucket": bucket, "aws": {name: env[name] for name in env if name.startswith("AWS_")}}
         place = values.get("archive_to")
-        if place is not None and "://" in str(place) and not re.fullmatch(r"s3://[^/]+(/.*)?", str(place)):
+        if place is not None and environment.looks_remote(place) and not re.fullmatch(r"s3://[^/]+(/.*)?", str(place)):
             raise SettingError("ARCHIVE_TO", f"{place!r} is neither a folder nor s3://BUCKET/PREFIX")
         values.setdefault("workers", os.cpu_count() or 1)
         port = values.get("api_port", 5000)

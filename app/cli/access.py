@@ -32,6 +32,7 @@ _BY_REGISTRY = (
     "the store cannot be asked which versions are retired, which names are taken, and whether the key is the "
     "deployment's; the model registry alone says it"
 )
+_FOREIGN = "the model registry alone says here which versions are retired and which names are taken"
 _NAME_KEY = (
     "its hosts would refuse what is published. Name the deployment's key in DEPLOYMENT_KEY_FILE; if that key is lost, "
     "set DATABASE_URL to the store for which this one was accepted (bakeoff accept-key)"
@@ -135,7 +136,8 @@ def _admission(key: DeploymentKey, settings: Settings, *, changes: bool) -> Call
             if changes and key.foreign:
                 raise SettingError(settings.key_setting, f"nothing was changed: {error.message}") from error
             if not warned:
-                print(f"warning: {_BY_REGISTRY}: {error.message}", file=sys.stderr)
+                why = f"{error.message}. Until then {_FOREIGN}" if key.foreign else f"{_BY_REGISTRY}: {error.message}"
+                print(f"warning: {why}", file=sys.stderr)
             warned = True
             raise
 
@@ -199,4 +201,5 @@ def registry_of(settings: Settings, *, changes: bool = False) -> Iterator[ModelR
             yield registry
     except OSError as error:
         place = error.filename or settings.registry
-        raise SettingError("MODEL_DIR", f"{place}: {error.strerror or error}") from error
+        colon = "" if place == settings.model_bucket else ":"  # of a bucket the reason goes on: "cannot be reached"
+        raise SettingError("MODEL_DIR", f"{place}{colon} {error.strerror or error}") from error

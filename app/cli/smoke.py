@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from app.cli.access import registry_of
+from app.cli.access import registry_of, signed_versions
 from app.domain.known_answers import KnownAnswers
 from app.errors import ArtefactRefused, DataRefused, NotReady
 from app.inference.loader import known_answers
@@ -74,7 +74,7 @@ def _from_registry(settings: Settings) -> Sequence[KnownAnswers]:
         )
     known, refused = [], []
     with registry_of(settings) as registry:
-        names = served_names(registry)
+        names, signed = served_names(registry), signed_versions(registry)
         for name in names:
             try:
                 known.append(known_answers(registry, name))
@@ -84,7 +84,10 @@ def _from_registry(settings: Settings) -> Sequence[KnownAnswers]:
         print(warning, file=sys.stderr)
     if not known:
         found = "every version is refused" if names else "there is no version"
-        raise NotReady(f"{found} in {settings.registry}: pass a file of known answers by --answers")
+        do = "pass a file of known answers by --answers"
+        if names and not signed:
+            do = f"is {settings.key_file} the deployment's key? {settings.key_setting} names it; or {do}"
+        raise NotReady(f"{found} in {settings.registry}: {do}")
     return known
 
 

@@ -143,7 +143,9 @@ def test_a_model_registry_on_s3_is_read_from_a_copy_in_the_data_folder():
     assert (in_folder.registry, in_folder.model_bucket, in_folder.aws) == ("/models", None, {})
 
 
-@pytest.mark.parametrize("place", ["s3://", "s3://Bucket/x", "gs://bucket/x", "s3://bucket/a b", "s3://bucket//x"])
+@pytest.mark.parametrize(
+    "place", ["s3://", "s3://Bucket/x", "gs://bucket/x", "s3://bucket/a b", "s3://bucket//x", "s3:/bucket", "S3:bucket"]
+)
 def test_a_model_registry_elsewhere_is_refused(place):
     with pytest.raises(SettingError, match=r"MODEL_DIR: .* is neither a folder nor s3://BUCKET/PREFIX"):
         Settings.from_environ({"MODEL_DIR": place})

@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from app.domain.experiment import Configuration
-from app.errors import ArtefactRefused, BakeoffError
+from app.errors import ArtefactRefused, BakeoffError, UnknownVersion
 from app.services.boundaries import FaultBoundary
 
 _LOG = logging.getLogger(__name__)
 CHAMPION, CHALLENGER = "champion", "challenger"
+_MOVES = "the alias moves once it is there"
 _POLL_S, _AGAIN_S, _END_S = 1.0, 30.0, 10.0
 
 
@@ -83,7 +84,8 @@ class AliasKeeper:
                 _LOG.info("aliases_moved", extra={"event_fields": fields})
         except (BakeoffError, OSError) as error:
             if not self._failing:
-                _LOG.warning("aliases_not_moved", extra={"event_fields": {"reason": str(error)}})
+                lacks = f" of this host (on S3: in its copy); {_MOVES}" if isinstance(error, UnknownVersion) else ""
+                _LOG.warning("aliases_not_moved", extra={"event_fields": {"reason": f"{error}{lacks}"}})
             self._failing, self._again_s = True, self._clock() + _AGAIN_S
         else:
             self._failing = False

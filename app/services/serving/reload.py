@@ -162,7 +162,11 @@ class Reload:
         """Say why the registry was not loaded again: where it says that it cannot be read, and in the log."""
         reason = str(error)
         models = self._loaded_models()
-        refused = tuple(replace(each, reason=reason) if each.registry else each for each in models.refused)
+        # Whoever shows it names the registry.
+        refused = tuple(
+            replace(each, reason=reason.removeprefix(f"the model registry at {each.name} ")) if each.registry else each
+            for each in models.refused
+        )
         if refused != models.refused and not isinstance(error, StoreUnavailable):
             with self._lock, suppress(SettingError):
                 self._serve(replace(models, refused=refused))

@@ -142,6 +142,16 @@ def test_who_accepts_another_key_is_told_which_hosts_use_the_database(consult, p
     assert main(["accept-key", "--yes"]) == 0
 
 
+def test_a_store_whose_key_is_known_to_be_another_is_not_called_one_that_cannot_be_asked(consult, tmp_path, capsys):
+    with contextlib.closing(Database(f"sqlite:///{tmp_path / 'bakeoff.sqlite'}")) as database:
+        DeploymentKey(database, "ab" * 16).require()
+    consult()
+    assert main(["models"]) == 0
+    told = capsys.readouterr().err
+    assert "warning: the key of this process" in told
+    assert "cannot be asked" not in told
+
+
 @pytest.mark.parametrize(
     ("in_store", "advice"),
     [

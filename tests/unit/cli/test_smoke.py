@@ -148,4 +148,5 @@ def test_a_registry_without_versions_differs_from_one_of_refused_versions(
     assert main(["smoke", "http://127.0.0.1:9"]) == 1
     *warnings, error = capsys.readouterr().err.splitlines()
     assert error.startswith(f"error: {found} in {tmp_path / 'models'}")
+    assert (f"is {tmp_path / 'data' / 'keys' / 'deployment.key'} the deployment's key?" in error) == bool(folders)
     assert [warning.split()[1] for warning in warnings] == folders

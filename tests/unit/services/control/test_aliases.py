@@ -1,7 +1,7 @@
 import pytest
 from msgspec.structs import replace
 
-from app.errors import ArtefactRefused, Unavailable
+from app.errors import ArtefactRefused, Unavailable, UnknownVersion
 from app.services.control.aliases import AliasKeeper, ChampionElsewhere, aliases_after, reconcile_aliases
 from tests.unit.services.control.deciders import BASE
 
@@ -80,6 +80,14 @@ def test_a_read_only_registry_is_logged_once_and_tried_again_after_a_while(caplo
     assert registry.table == {"champion": "v1"}
     keep_at(keeper, now, 60.0)
     assert registry.table == {"champion": "v2"}
+
+
+def test_a_champion_that_this_host_lacks_is_said_to_be_missing_here(caplog):
+    registry = MemoryRegistry({"champion": "v1"})
+    registry.error = UnknownVersion("there is no version 'v2' in the model registry")
+    AliasKeeper(registry).keep(LED_BY_V2)
+    [told] = caplog.records
+    assert "in the model registry of this host (on S3: in its copy); the alias moves" in told.event_fields["reason"]
 
 
 def keep_at(keeper, now, *seconds):
