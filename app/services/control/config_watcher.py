@@ -131,7 +131,7 @@ class Configurations:
 
     def _log_back(self) -> None:
         if self._unreachable:
-            _LOG.warning("configuration_reachable")
+            _LOG.info("configuration_reachable")
         self._unreachable = False
 
 
