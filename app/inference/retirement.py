@@ -76,6 +76,12 @@ class _Seen(NamedTuple):
         found = {name: self._entry(name, table.get(name), self.decided.get(name)) for name in self.names}
         return {name: entry for name, entry in found.items() if entry is not None}
 
+    def absent(self) -> dict[str, Retirement]:
+        """The retired versions that only registries of other hosts have, or none any more."""
+        shared = self.registry.rows is not None and self.registry.rows.shared
+        names = {name for name, each in self.decided.items() if shared and name not in self.names and not each.since}
+        return self._replace(names=tuple(sorted(names))).counting({})
+
     def _entry(self, name: str, entry: Retirement | None, decided: RetirementRecord | None) -> Retirement | None:
         folder = self.registry.root / name
         if entry is not None and (name == self.champion or entry.ordinal not in (None, claimed_ordinal(folder))):
@@ -177,6 +183,7 @@ def retired_models(
     except ArtefactRefused as error:
         refused.append(RefusedVersion(name=RETIRED, reason=error.message))
         names = _seen(registry, decided or {}).counting({})
+    names = _seen(registry, decided or {}).absent() | names
     return {**known, **{name: _described(registry, name, each.candidate) for name, each in names.items()}}
 
 
@@ -210,7 +217,10 @@ class RetiredTable:
         registry.storage.fetch()
         self._registry = registry
         self._table = registry.repaired(RETIRED, lambda: _read(registry))
-        self._seen = _seen(registry)
+        self._seen, rows = _seen(registry), registry.rows
+        self._published = set(self._seen.names)
+        with contextlib.suppress(StoreUnavailable):
+            self._published.update(row.version for row in (() if rows is None else rows.known()))
 
     def served(self, retired: Collection[str]) -> tuple[str, ...]:
         """The versions that are not `retired`, in order of publication."""
@@ -233,7 +243,7 @@ class RetiredTable:
 
     def restore(self, versions: Collection[str]) -> TableChange:
         """What taking the versions back into service would change, all or none. Raises `UnknownVersion`."""
-        self._require_known(versions)
+        self._require_known(versions, self._seen.names)
         retired = self._counting()
         back = tuple(name for name in dict.fromkeys(versions) if name in retired)
         return TableChange(back, self.served(retired.keys() - set(back)))
@@ -245,6 +255,7 @@ class RetiredTable:
         entries = {
             name: Retirement(ordinal=claimed_ordinal(self._registry.root / name), at=at, by=by, note=note)
             for name in retired
+            if name in self._seen.names  # of any other one the store's entry is enough
         }
         seen = _seen(self._registry)
 
@@ -256,20 +267,20 @@ class RetiredTable:
 
     def _counting(self) -> dict[str, Retirement]:
         # The store again: its rows are what changes between hosts.
-        return self._seen.again().counting(self._table)
+        seen = self._seen.again()
+        return seen.absent() | seen.counting(self._table)
 
     def _require_retirable(self, versions: Collection[str], retired: Collection[str], champion: str | None) -> None:
-        self._require_known(versions)
+        self._require_known(versions, self._published)
         if champion in versions:
             raise RegistryConflict(f"{champion} is the champion, so nothing was retired: promote another first")
         if versions and not self.served({*retired, *versions}):
             raise RegistryConflict("no version would be left to serve, so nothing was retired: publish another first")
 
-    def _require_known(self, versions: Collection[str]) -> None:
+    def _require_known(self, versions: Collection[str], known: Collection[str]) -> None:
         # Not `registry.manifest`: a version whose file is damaged can be retired too.
-        unknown = sorted(set(versions) - set(self._seen.names))
-        if unknown:
-            raise UnknownVersion(f"there is no version {unknown[0][:64]!r} in the model registry", field="version")
+        for name in sorted(set(versions) - set(known)):
+            raise UnknownVersion(f"there is no version {name[:64]!r} in the model registry", field="version")
 
 
 def _read(registry: ModelRegistry) -> dict[str, Retirement]:

@@ -254,6 +254,22 @@ def test_the_damaged_file_of_one_host_changes_nothing_for_the_others(beginning):
     first.api.wait_until("/health/ready")
 
 
+def test_a_version_in_shadow_that_only_another_host_has_holds_up_new_ones_until_it_is_retired(beginning):
+    first = beginning("first")
+    first.api.wait_until("/health/ready")
+    beginning("second", lambda models: published(models, "v6")).api.wait_until("/health/ready")
+    eventually(lambda: "v6" in first.api.get("/config").json()["weights"])
+    published(first.models, "v6")
+    shutil.rmtree(first.models / "v6")  # takes the number that the other host's has
+    published(first.models, "v8")
+    reason = reloaded(first)["excluded"]["v8"]
+    assert reason.startswith("waits for v6, which is in the split and cannot be loaded on this host")
+    assert first.api.get("/health").json()["excluded"] == {"v8": reason}
+    first.command("retire", "v6")
+    assert reloaded(first)["excluded"] == {}
+    assert first.api.get("/config").json()["weights"].keys() == {"v1", "v2", "v8"}
+
+
 class Players:
     """Predict at one host and tell the outcome at the other, until `stop`. `served` has the ids by the host's port,
     `refused` how outcomes were."""

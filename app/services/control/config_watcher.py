@@ -9,7 +9,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -153,6 +153,21 @@ def available_versions(loaded_models: LoadedModels) -> AvailableVersions:
         cases={name: _cases(version) for name, version in loaded_models.versions.items()},
         classes={name: reference_classes(version) for name, version in loaded_models.versions.items()},
     )
+
+
+def waiting(loaded_models: LoadedModels, configuration: Configuration) -> Mapping[str, str]:
+    """Why loaded versions that could take part are in no experiment: a version of the split that is lacked here."""
+    new = [name for name in loaded_models.compatible if name not in configuration.weights]
+    if not new or configuration.epoch == 0:
+        return {}
+    lacked = sorted(available_versions(loaded_models).lacked(configuration))
+    are, them = ("is", "it") if len(lacked) == 1 else ("are", "them")
+    retire = f", or `bakeoff retire {' '.join(lacked)}`" if loaded_models.shared else ""
+    reason = (
+        f"waits for {' and '.join(lacked)}, which {are} in the split and cannot be loaded on this host, so a reload "
+        f"here begins no experiment: put {them} into this host's model registry{retire}; then POST /models/reload"
+    )
+    return dict.fromkeys(new, reason) if lacked else {}
 
 
 def _cases(version: LoadedVersion) -> CaseFacts:

@@ -15,6 +15,7 @@ from app.domain.report import MonitorLag
 from app.domain.typical_row import typical_row
 from app.errors import NotReady, StoreUnavailable
 from app.services.boundaries import attempt
+from app.services.control.config_watcher import waiting
 from app.services.ports import LoadedModels, LoadedVersion
 from app.services.serving.availability import FOREIGN, lacking, of_lacking
 from app.services.serving.live_models import LiveModels
@@ -81,7 +82,8 @@ class MonitorHealth(msgspec.Struct, frozen=True):
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     """The state of one worker. `store` is `ok` or what is wrong with it; `models` has refused versions too.
 
-    `lag` is that of the monitor; None where the store cannot be read.
+    `lag` is that of the monitor; None where the store cannot be read. `excluded` has the reason for each loaded version
+    that takes no part in the experiment, which leaves the service healthy.
     """
 
     status: Status
@@ -91,6 +93,7 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     uptime_s: float
     lag: MonitorLag | None = None
+    excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class _Probe(msgspec.Struct, frozen=True):
@@ -141,6 +144,7 @@ class Health:
             version=self._version,
             uptime_s=round(self._clock() - self._started_s, 3),
             lag=self._monitor_lag(),
+            excluded={**probe.loaded_models.excluded, **waiting(probe.loaded_models, self._live.configuration)},
         )
 
     def require_ready(self) -> None:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from app.domain.experiment import Configuration
 from app.errors import BakeoffError, Contradiction, SettingError, StoreUnavailable, Unavailable
+from app.services.control.config_watcher import waiting
 from app.services.ports import Generations, LoadedModels
 
 _LOG = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class Reload:
             served={name: _served(name, before, after) for name in after.versions},
             removed=tuple(name for name in before.versions if name not in after.versions),
             refused={each.name: RefusedFile(each.reason, each.name in after.versions) for each in after.refused},
-            excluded=after.excluded,
+            excluded={**after.excluded, **waiting(after, configuration)},
             experiment_id=configuration.experiment_id,
             epoch=configuration.epoch,
             announced=generation is not None,

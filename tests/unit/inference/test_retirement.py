@@ -5,13 +5,21 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from msgspec.structs import replace
 
 from app.errors import ArtefactRefused, RegistryConflict, StoreUnavailable, Unavailable, UnknownVersion
 from app.inference import storage
 from app.inference.loader import load_models
 from app.inference.publication import publish
 from app.inference.registry import ModelRegistry
-from app.inference.retirement import RetiredTable, as_candidate, candidate_of, retired_versions, served_names
+from app.inference.retirement import (
+    RetiredTable,
+    as_candidate,
+    candidate_of,
+    retired_models,
+    retired_versions,
+    served_names,
+)
 from app.inference.storage import ALIASES, RETIRED, registry_files
 from app.services.ports import RetirementRecord, VersionRecord
 from tests.unit.inference.published import (
@@ -314,6 +322,21 @@ def test_what_only_the_store_calls_retired_can_be_brought_back(registry):
     of_the_store(registry).rows.decide("v3", True, LATER)
     with registry.storage.writing():
         assert RetiredTable(registry).restore(["v3"]).changed == ("v3",)
+
+
+def test_a_version_that_only_other_hosts_have_can_be_retired_and_is_known_as_retired(registry):
+    rows = of_the_store(registry).rows
+    rows.published = [replace(registry.record("v3"), version="v6")]
+    assert RetiredTable(registry).retire(lambda _: ["v6"]).changed == ("v6",)
+    retire(registry, ["v6"], "bob", None, AT)
+    assert not (registry.root / "retired.json").exists() or "v6" not in (registry.root / "retired.json").read_text()
+    rows.decide("v6", True, LATER)
+    assert "v6" in retired_models(registry, None, [], rows.decided)
+    assert RetiredTable(registry).retire(lambda _: ["v6"]).changed == ()
+    with pytest.raises(UnknownVersion, match="v7"):
+        retire(registry, ["v7"], "bob", None, AT)
+    rows.shared = False  # on one host its folder says what there is
+    assert "v6" not in retired_models(registry, None, [], rows.decided)
 
 
 def test_a_version_built_before_a_retirement_and_published_after_it_is_served(registry):

@@ -3,6 +3,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from app.domain.contract import Feature, FeatureContract
 from app.domain.prediction import Outputs
@@ -266,3 +267,15 @@ def test_a_version_in_shadow_that_is_not_loaded_keeps_no_worker_from_being_ready
     health, place = check(loaded_models(version("v1", Asked())))
     place.live.configure(configuration({"v1": 1.0, "v3": 0.0}))
     health.require_ready()
+
+
+def test_a_new_version_that_waits_for_one_that_is_lacking_here_is_excluded_with_what_to_do():
+    shared = replace(loaded_models(version("v1", Asked()), version("v8", Asked())), shared=True)
+    health, place = check(shared)
+    place.live.configure(configuration({"v1": 1.0, "v6": 0.0}))
+    report = health.report()
+    assert (report.status, [*report.excluded]) == ("healthy", ["v8"])
+    assert report.excluded["v8"].startswith("waits for v6, which is in the split and cannot be loaded on this host")
+    assert "`bakeoff retire v6`; then POST /models/reload" in report.excluded["v8"]
+    place.live.configure(configuration({"v1": 1.0, "v8": 0.0}))
+    assert health.report().excluded == {}

@@ -55,7 +55,7 @@ class Host:
 class Worker:
     def __init__(self, loaded_models, registry, host=None, name="a"):
         self.loaded_models, self.registry, self.served, self.refuses = loaded_models, registry, [], None
-        self.loads, self.error = 0, None
+        self.loads, self.error, self.weights = 0, None, {"v1": 1.0}
         self.reload = Reload(lambda: self.loaded_models, self.load, self.serve, (host or Host()).of(name), "")
 
     def load(self, _before):
@@ -69,7 +69,7 @@ class Worker:
             raise self.refuses
         self.loaded_models = loaded_models
         self.served.append(loaded_models)
-        return configuration(epoch=4)
+        return configuration(self.weights, epoch=4)
 
 
 def test_the_report_says_what_was_kept_loaded_replaced_and_removed():
@@ -81,6 +81,13 @@ def test_the_report_says_what_was_kept_loaded_replaced_and_removed():
         "v4": "loaded",
     }
     assert (report.removed, report.served["v2"].sha256, report.epoch) == (("v3",), "t", 4)
+
+
+def test_the_report_says_which_loaded_version_waits_for_one_that_is_lacking_here():
+    worker = Worker(loaded_models(version("v1")), loaded_models(version("v1"), version("v8")))
+    assert worker.reload.now().excluded == {}
+    worker.weights = {"v1": 1.0, "v6": 0.0}
+    assert [*worker.reload.now().excluded] == ["v8"]
 
 
 def test_what_is_refused_is_named_with_the_reason_and_whether_it_still_serves():
