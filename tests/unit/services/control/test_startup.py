@@ -7,7 +7,9 @@ from msgspec.structs import replace
 
 from app.domain.experiment import CaseFacts, ExperimentTerms
 from app.errors import SettingError
+from app.services.control.patch import ConfigurationPatch, patched
 from app.services.control.startup import AvailableVersions, next_terms, reconcile, split_of
+from app.services.control.transitions import decided_by_person
 from app.settings import Settings
 
 TWO = AvailableVersions(versions=("v1", "v2"), eligible=("v1", "v2"), champion="v1", task="classification")
@@ -135,6 +137,17 @@ def test_where_hosts_share_the_store_nothing_changes_for_all_because_one_refuses
         versions=("v2", "v3"), eligible=("v2", "v3"), refused=("v1",), champion=None, task="classification", shared=True
     )
     assert deployment.start(here, auto_decide="off") is running
+
+
+def test_after_another_key_was_accepted_the_new_version_takes_the_traffic_and_then_leads(deployment):
+    deployment.start()
+    new = replace(TWO, versions=("v5",), eligible=("v5",), refused=("v1", "v2"), champion=None, shared=True)
+    before = deployment.latest
+    assert deployment.start(new) is before
+    sent = patched(before, ConfigurationPatch(weights={"v5": 1.0}), new)
+    deployment.latest = decided_by_person(sent, "promote", "v5", new)
+    assert (deployment.latest.champion, deployment.latest.terms.baseline) == ("v5", "v5")
+    assert deployment.start(new, auto_decide="off").auto_decide == "off"
 
 
 def test_where_hosts_share_the_store_a_version_in_shadow_that_is_refused_holds_nothing_up(deployment):
