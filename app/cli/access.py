@@ -35,7 +35,8 @@ _BY_REGISTRY = (
 _FOREIGN = "the model registry alone says here which versions are retired and which names are taken"
 _NAME_KEY = (
     "its hosts would refuse what is published. Name the deployment's key in DEPLOYMENT_KEY_FILE; if that key is lost, "
-    "set DATABASE_URL to the store for which this one was accepted (bakeoff accept-key)"
+    "set DATABASE_URL to the store for which this one was accepted (bakeoff accept-key; a store that is new has to be "
+    "used once before, by bakeoff serve)"
 )
 _BAD_ADDRESS = (MissingSchema, InvalidSchema, InvalidURL)
 
@@ -134,7 +135,7 @@ def _admission(key: DeploymentKey, settings: Settings, *, changes: bool) -> Call
             return key.recognise()
         except StoreUnavailable as error:
             if changes and key.foreign:
-                raise SettingError(settings.key_setting, f"nothing was changed: {error.message}") from error
+                raise SettingError(settings.key_setting, f"{error.message}{_or_another_store(settings)}") from error
             if not warned:
                 why = f"{error.message}. Until then {_FOREIGN}" if key.foreign else f"{_BY_REGISTRY}: {error.message}"
                 print(f"warning: {why}", file=sys.stderr)
@@ -150,18 +151,40 @@ def _require_own_key(settings: Settings, registry: ModelRegistry, admitted: Call
 
     file, known = kind_of(settings.store_url).file, False
     if file is None or file.exists():
-        with suppress(StoreUnavailable):  # publishing needs no store
+        try:
             known = admitted()
+        except SettingError as error:
+            raise SettingError(error.variable, f"nothing was changed: {error.reason}") from error
+        except StoreUnavailable:
+            pass  # publishing needs no store
     if settings.model_bucket is None:
         return
     # A host without the store, with a key that it has just made, is told by the bucket that it is not the deployment's.
-    names = registry.names()
-    if not names or signed_versions(registry):
+    names, signed = registry.names(), signed_versions(registry)
+    if not names:
         return
-    problem = f"none of the {len(names)} versions in {settings.registry} is signed with the key of this host"
+    if signed:
+        if names[-1] not in signed and not known:
+            print(
+                f"warning: {names[-1]}, the newest version in {settings.registry}, is signed with another key than "
+                "this host's: if that was accepted (bakeoff accept-key), every host will refuse what is published here",
+                file=sys.stderr,
+            )
+        return
+    problem = f"no version in {settings.registry} is signed with the key of this host"
     if not known:
         raise SettingError(settings.key_setting, f"nothing was changed: {problem}: {_NAME_KEY}")
     print(f"warning: {problem}, which is that of the store: other hosts must have it too", file=sys.stderr)
+
+
+def _or_another_store(settings: Settings) -> str:
+    """What else may be wrong where the versions are in a bucket, and the store is a file that an api once made here."""
+    if settings.model_bucket is None or settings.database_url:
+        return ""
+    return (
+        "; or, if the file is not the deployment's store but was left here by another, set DATA_DIR to a new folder, "
+        "or DATABASE_URL to the deployment's store"
+    )
 
 
 def signed_versions(registry: ModelRegistry) -> list[str]:

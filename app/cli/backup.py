@@ -7,13 +7,12 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import IO
 
 from app import __version__
 from app.cli.access import registry_of
-from app.errors import BackupRefused, SettingError, StoreUnavailable
+from app.errors import BackupRefused, SettingError
 from app.files import written_as_a_whole
 from app.inference.storage import registry_files
 from app.services.queries.doctor import LEAST_FREE_BYTES
@@ -30,10 +29,11 @@ from app.store.backup import (
     archived_log,
     write,
 )
-from app.store.deployment import DeploymentKey
-from app.store.engine import Database, kind_of
+from app.store.deployment import refusal
+from app.store.engine import kind_of
 from app.store.keys import load_or_create
 from app.store.kinds import Kind
+from app.store.sqlite import examine
 from app.store.stamps import stamp
 
 
@@ -142,34 +142,31 @@ def _backup(
         raise BackupRefused(
             f"there is no deployment key at {key}, so nothing was ever published with it: is {variable} right?"
         )
-    if kind is not None:
-        _warn_of_other_key(places)
-        if kind.file is not None:
-            _require_room(kind.file, scratch)
+    if kind is not None and kind.file is not None:
+        _require_room(kind.file, scratch)
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=scratch) as folder:
         files = {KEY: key, TOKEN: places.data_dir / TOKEN}
         files = {name: path for name, path in files.items() if path.is_file()}
         # The log before the registry, which only ever gains versions: so every version in the log is in the backup.
         if kind is not None and kind.snapshot(Path(folder) / STORE):
             files[STORE] = Path(folder) / STORE
+            _warn_of_other_key(places, files[STORE], kind.place)
         files |= {archived(name): path for name, path in registry_files(places.model_dir).items()}
         return write(out, files, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), __version__, log)
 
 
-def _warn_of_other_key(places: RestoreTargets) -> None:
+def _warn_of_other_key(places: RestoreTargets, copy: Path, place: str) -> None:
     """Say that the key here is none, or not that of the log: it is a backup all the same, of what there is."""
-    with closing(Database(Settings.from_environ().store_url)) as database:
-        try:
-            key = DeploymentKey(database, load_or_create(places.data_dir, places.named_key).fingerprint)
-            key.recognise()
-        except SettingError as error:
-            problem = error.message
-        except StoreUnavailable as error:
-            if not key.foreign:
-                return  # the copy of the log tells why
-            problem = error.message
-        else:
+    # The copy is asked, since a use of the store would make or migrate it.
+    facts = examine(copy, 0.0)
+    try:
+        own = load_or_create(places.data_dir, places.named_key).fingerprint
+    except SettingError as error:
+        problem = error.message
+    else:
+        if facts is None or facts.key in (None, own):
             return
+        problem = refusal(facts.key, own, place)
     print(f"warning: the backup has the log, and not the key that belongs to it: {problem}", file=sys.stderr)
 
 

@@ -243,7 +243,7 @@ class RetiredTable:
 
     def restore(self, versions: Collection[str]) -> TableChange:
         """What taking the versions back into service would change, all or none. Raises `UnknownVersion`."""
-        self._require_known(versions, self._seen.names)
+        self._require_known(versions, self._published)
         retired = self._counting()
         back = tuple(name for name in dict.fromkeys(versions) if name in retired)
         return TableChange(back, self.served(retired.keys() - set(back)))

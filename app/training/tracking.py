@@ -109,8 +109,10 @@ class Tracking:
 
         def log() -> None:
             # Most of it waits for the server. Only registering has an order, in which versions get their numbers.
-            _all_beside([partial(go_on, name, _MODEL) for name in steps])
+            failed = _all_beside([partial(go_on, name, _MODEL) for name in steps])
             for name in steps:
+                if failed is not None and done[name][-1:] != [_MODEL]:
+                    raise failed
                 go_on(name)
 
         failure = self._silence(first_s) or attempt(_beside(log).result, patience_s)
@@ -233,12 +235,13 @@ def _lacking(version: str, done: Sequence[str], parts: Sequence[str]) -> str:
     return f"the {', '.join(left)} of {version}" if left else ""
 
 
-def _all_beside(work: Sequence[Callable[[], None]]) -> None:
-    """Do all of it, a few at a time; raises the first error, when those beside it have ended."""
+def _all_beside(work: Sequence[Callable[[], None]]) -> Exception | None:
+    """Do all of it, a few at a time, and no more after those of which one has failed; the first error."""
     for first in range(0, len(work), _AT_ONCE):
         for ended in [attempt(begun.result) for begun in [_beside(each) for each in work[first : first + _AT_ONCE]]]:
             if isinstance(ended, Exception):
-                raise ended
+                return ended
+    return None
 
 
 def _beside(work: Callable[[], Result]) -> Future[Result]:

@@ -83,6 +83,9 @@ class Configurations:
         if self._current.epoch == 0:
             self._current = fallback
         self._settle()
+        if self._current.epoch and (lacked := self._available.lacked(self._current)):
+            # Not even what the settings say.
+            _LOG.warning("split_kept", extra={"event_fields": {"lacking": sorted(lacked)}})
         return self._current
 
     def poll(self) -> Configuration | None:

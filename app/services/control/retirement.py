@@ -42,7 +42,8 @@ def reasons_to_keep(configuration: Configuration) -> Mapping[str, str]:
     if configuration.former_champions:
         reasons.setdefault(
             configuration.former_champions[-1],
-            "a rollback returns to it: it can be retired after the next promotion (bakeoff decide promote VERSION)",
+            "a rollback returns to it: it can be retired after the next promotion (bakeoff decide promote VERSION; one "
+            "that is not in the split needs a share first, by PATCH /config)",
         )
     return reasons
 

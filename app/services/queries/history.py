@@ -143,5 +143,6 @@ class History:
 def contract_of(loaded_models: LoadedModels, version: str) -> FeatureContract | None:
     """The contract with the names of a version, loaded or retired; the reference's where it is gone."""
     known = loaded_models.versions.get(version) or loaded_models.retired.get(version)
-    known = known or loaded_models.versions.get(loaded_models.reference or "")
+    if known is None or not known.ordinal:  # 0: retired, and its manifest is not here
+        known = loaded_models.versions.get(loaded_models.reference or "")
     return known.contract if known else None

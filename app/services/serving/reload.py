@@ -162,14 +162,17 @@ class Reload:
     def _say_why_not(self, error: Exception) -> None:
         """Say why the registry was not loaded again: where it says that it cannot be read, and in the log."""
         reason = str(error)
-        models = self._loaded_models()
-        # Whoever shows it names the registry.
-        refused = tuple(
-            replace(each, reason=reason.removeprefix(f"the model registry at {each.name} ")) if each.registry else each
-            for each in models.refused
-        )
-        if refused != models.refused and not isinstance(error, StoreUnavailable):
-            with self._lock, suppress(SettingError):
+        # Read under the lock: a reload that waited for it may have installed others meanwhile.
+        with self._lock, suppress(SettingError):
+            models = self._loaded_models()
+            # Whoever shows it names the registry.
+            refused = tuple(
+                replace(each, reason=reason.removeprefix(f"the model registry at {each.name} "))
+                if each.registry
+                else each
+                for each in models.refused
+            )
+            if refused != models.refused and not isinstance(error, StoreUnavailable):
                 self._serve(replace(models, refused=refused))
         if isinstance(error, Unavailable):
             return  # before anything is loaded; whoever asks the store or the registry logs it

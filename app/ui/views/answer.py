@@ -17,7 +17,7 @@ ASSIGNMENTS = {
     "weighted": "chosen at random by the split",
     "sticky": "chosen by the user id",
     "forced": "chosen by you, so it does not count in the experiment",
-    "fallback": "used because the chosen version could not answer",
+    "fallback": "used because the chosen version could not answer, or this host cannot follow the split",
     "bandit": "chosen by the policy",
 }
 _MOST_BESIDE = 16

@@ -86,7 +86,7 @@ def foreign(published, tmp_path, monkeypatch):
 def test_a_host_with_a_key_of_its_own_changes_nothing_in_the_bucket(foreign, published, words, capsys):
     assert main(words) == 1
     error = capsys.readouterr().err
-    assert "DATA_DIR: nothing was changed: none of the 1 versions in s3://logs/" in error
+    assert "DATA_DIR: nothing was changed: no version in s3://logs/" in error
     assert "DEPLOYMENT_KEY_FILE" in error
     published.storage.fetch()
     assert (published.names(), retired_versions(published)) == (("v1",), {})
@@ -107,6 +107,25 @@ def test_the_store_is_asked_for_its_key_before_anything_is_changed(
     assert (published.names(), retired_versions(published)) == (("v1", "v2"), {})
 
 
+def test_a_store_that_another_deployment_left_here_may_be_the_wrong_one(published, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DEPLOYMENT_KEY_FILE", str(tmp_path / "data" / "keys" / "deployment.key"))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "laptop"))
+    with closing(Database(f"sqlite:///{tmp_path / 'laptop' / 'bakeoff.sqlite'}")) as database:
+        DeploymentKey(database, "f" * 32).require()
+    assert main(["retire", "v1"]) == 1
+    error = capsys.readouterr().err
+    assert "DEPLOYMENT_KEY_FILE: nothing was changed: the key of this process" in error
+    assert "set DATA_DIR to a new folder" in error
+
+
+def test_a_newest_version_of_another_key_is_told_where_no_store_can_be(published, tmp_path, monkeypatch, capsys):
+    other = ModelRegistry(published.storage, b"o" * 32)
+    other.publish(manifest(), {"model.joblib": b"newer"})
+    with registry_of(Settings.from_environ(), changes=True):
+        pass
+    assert "warning: v2, the newest version in s3://logs/" in capsys.readouterr().err
+
+
 def test_while_the_store_is_away_the_bucket_says_whose_key_it_is(published, tmp_path, monkeypatch, capsys):
     (tmp_path / "away").write_bytes(b"no database" * 100)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'away'}")
@@ -115,7 +134,7 @@ def test_while_the_store_is_away_the_bucket_says_whose_key_it_is(published, tmp_
     assert "and whether the key is the deployment's" in capsys.readouterr().err
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "builder"))
     with (
-        pytest.raises(SettingError, match="none of the 2 versions"),
+        pytest.raises(SettingError, match="no version in s3://"),
         registry_of(Settings.from_environ(), changes=True),
     ):
         pass
@@ -127,7 +146,7 @@ def test_with_a_key_that_was_accepted_versions_are_published_again(foreign, publ
         DeploymentKey(database, own).require()
     with registry_of(Settings.from_environ(), changes=True) as registry:
         assert registry.publish(manifest(), {"model.joblib": b"newer"}).version == "v2"
-    assert "warning: none of the 1 versions in s3://logs/" in capsys.readouterr().err
+    assert "warning: no version in s3://logs/" in capsys.readouterr().err
 
 
 CONFIGURATION = Configuration(

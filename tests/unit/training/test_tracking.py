@@ -28,6 +28,11 @@ OTHER = TrainingVariant(estimator="sklearn.naive_bayes.GaussianNB", parameters={
 CATALOGUE = VariantCatalogue(default="linear", first_two=("linear", "linear"), variants={"linear": VARIANT})
 
 
+def of_two():
+    variants = {"linear": VARIANT, "other": OTHER}
+    return VariantCatalogue(default="linear", first_two=("linear", "other"), variants=variants)
+
+
 @pytest.fixture
 def stand_in():
     server = StandIn()
@@ -116,6 +121,27 @@ def test_versions_are_logged_beside_each_other_and_numbered_in_their_order(stand
     assert line == f"MLflow at {stand_in.uri} has v1 and v2"
     names = {run["id"]: run["run_name"] for run in stand_in.runs}
     assert [(names[each["run_id"]], each["version"]) for each in stand_in.versions] == [("v1", "1"), ("v2", "2")]
+
+
+def test_a_version_that_fails_keeps_no_other_from_being_registered(stand_in, server_of, registry, monkeypatch):
+    two = of_two()
+    session = train(TrainingRequest(), registry, two, lambda _: None)
+    answer = stand_in.answer
+
+    def refuses(method, path, query, data):
+        (run,) = [run for run in stand_in.runs if f"/{run['id']}/" in path] or [None]
+        if run and run["run_name"] == "v2" and path.endswith("model.pkl"):
+            return 413, {"error_code": "TOO_LARGE", "message": "too large"}
+        return answer(method, path, query, data)
+
+    monkeypatch.setattr(stand_in, "answer", refuses)
+    line = Tracking(server_of(), two, "ann", patience_s=20).published(session, registry.verified, GATE)
+    assert line.startswith(f"warning: MLflow at {stand_in.uri} lacks the model, registered version, alias of v2: ")
+    assert [each["version"] for each in stand_in.versions] == ["1"]
+    monkeypatch.setattr(stand_in, "answer", answer)
+    again = Tracking(server_of(), two, "ann").again(session.versions, registry.verified)
+    assert again == f"MLflow at {stand_in.uri} has v2"
+    assert [run["run_name"] for run in stand_in.runs].count("v1") == 1
 
 
 def test_a_training_that_publishes_nothing_is_a_failed_run(stand_in, server_of):
