@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.e2e.api_process import free_port
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -51,13 +51,6 @@ def environment(port: int) -> dict[str, str]:
     }
     foreign = ("MODEL_", "DATA_DIR", "API_", "ADMIN_TOKEN", "DATABASE_URL", "HOST", "PROMETHEUS_", "UI_PORT")
     return {**{key: value for key, value in os.environ.items() if not key.startswith(foreign)}, **ours}
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.e2e.demo_copy import clone, free_port, running_demo, stop
+from tests.e2e.api_process import free_port
+from tests.e2e.demo_copy import clone, running_demo, stop
 from tests.stack import clean_environment, output
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]

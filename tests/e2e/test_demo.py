@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.demo_copy import clone, environment, free_port, running_demo, stop
+from tests.e2e.api_process import free_port
+from tests.e2e.demo_copy import clone, environment, running_demo, stop
 
 pytestmark = pytest.mark.e2e
 
