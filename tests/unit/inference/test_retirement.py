@@ -333,6 +333,7 @@ def test_a_version_that_only_other_hosts_have_can_be_retired_and_is_known_as_ret
     rows.decide("v6", True, LATER)
     assert "v6" in retired_models(registry, None, [], rows.decided)
     assert RetiredTable(registry).retire(lambda _: ["v6"]).changed == ()
+    assert RetiredTable(registry).restore(["v6"]).changed == ("v6",)
     with pytest.raises(UnknownVersion, match="v7"):
         retire(registry, ["v7"], "bob", None, AT)
     rows.shared = False  # on one host its folder says what there is

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from app.domain.columns import LoggedColumn, LoggedLayout
 from app.errors import InvalidRequest, UnknownPrediction, UnknownVersion
 from app.services.ports import RetiredVersion
-from app.services.queries.history import History, Name, Place
+from app.services.queries.history import History, Name, Place, contract_of
 from app.services.queries.logged_answers import LoggedAnswer
 from tests import builders
 from tests.unit.services.recording.recorders import LOADED, models_of
@@ -186,3 +186,11 @@ def test_a_prediction_is_found_by_the_key_that_is_bound_to_it_and_by_its_request
 def test_a_name_that_no_prediction_has_is_unknown(name):
     with pytest.raises(UnknownPrediction, match="the log has no prediction"):
         history(logged(1)).one(name)
+
+
+def test_a_version_that_was_retired_elsewhere_has_the_names_of_the_reference():
+    contract = next(iter(LOADED.versions.values())).contract
+    absent = RetiredVersion(ordinal=0, contract=replace(contract, classes=()))
+    retired = replace(LOADED, retired={"v9": absent})
+    assert contract_of(retired, "v9") == contract_of(LOADED, "v9")
+    assert contract_of(retired, "v9").classes
