@@ -122,20 +122,26 @@ def test_without_a_model_there_is_no_assignment():
         assignments.of("u-1")
 
 
-def test_a_worker_with_another_deployments_key_assigns_nobody():
-    assignments, _, sink, live = serve([1.0, 1.0, 0.0])
+def with_another_key(live):
     live.foreign = lambda: True
-    for use in (lambda: assignments.of("u1"), lambda: assignments.expose("u1", "v1", "r")):
-        with pytest.raises(NotReady, match="key of this process is not that of the store"):
-            use()
-    assert sink.records == []
 
 
-def test_a_worker_that_has_not_read_the_configuration_assigns_nobody():
-    assignments, _, sink, live = serve([1.0, 1.0, 0.0])
+def without_configuration(live):
     live.configure(configuration({"v1": 0.5, "v2": 0.5}, epoch=0))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (with_another_key, "key of this process is not that of the store"),
+        (without_configuration, "has not read the configuration"),
+    ],
+)
+def test_a_worker_that_does_not_know_the_deployments_split_assigns_nobody(change, said):
+    assignments, _, sink, live = serve([1.0, 1.0, 0.0])
+    change(live)
     for use in (lambda: assignments.of("u1"), lambda: assignments.expose("u1", "v1", "r")):
-        with pytest.raises(NotReady, match="has not read the configuration"):
+        with pytest.raises(NotReady, match=said):
             use()
     assert sink.records == []
 
