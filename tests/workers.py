@@ -40,6 +40,7 @@ STARTED_FIRST = (
     "tests/e2e/test_installer_hosts.py",
     "tests/e2e/test_deploy_host.py",
     "tests/e2e/test_deploy_taking_over.py",
+    "tests/e2e/test_two_hosts_apart.py",
     "tests/e2e/test_postgres_stack.py",
     "tests/e2e/test_compose_alerts.py",
     "tests/e2e/test_compose_demo.py",

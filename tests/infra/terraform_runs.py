@@ -114,40 +114,41 @@ def _lifecycle_manager() -> Iterator[str]:
 
 
 @contextmanager
-def aws_stand_in() -> Iterator[str]:
+def aws_stand_in(host: str = "127.0.0.1") -> Iterator[str]:
     """The URL of a server that answers as AWS does and knows nothing yet; it ends with the block."""
-    with _lifecycle_manager() as snapshots, _moto() as url, pytest.MonkeyPatch.context() as patch:
+    with _lifecycle_manager() as snapshots, _moto(host) as url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_DLM", snapshots)
         yield url
 
 
 @contextmanager
-def _moto() -> Iterator[str]:
-    port = _free_port()
+def _moto(host: str) -> Iterator[str]:
+    port = _free_port(host)
     environment = os.environ | _DUMMY_AWS
     # To a file: it writes a line for each request, and stands still once nobody empties a pipe.
     with tempfile.TemporaryFile("w+") as log:
-        server = subprocess.Popen([COMMAND, "moto", str(port)], stdout=-3, stderr=log, env=environment)
+        server = subprocess.Popen([COMMAND, "moto", str(port), host], stdout=-3, stderr=log, env=environment)
         try:
-            _wait_until_it_listens(server, port, log)
-            yield f"http://127.0.0.1:{port}"
+            url = f"http://{host}:{port}"
+            _wait_until_it_listens(server, url, log)
+            yield url
         finally:
             server.terminate()
             server.wait(30)
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_until_it_listens(server: subprocess.Popen[bytes], port: int, log: IO[str]) -> None:
+def _wait_until_it_listens(server: subprocess.Popen[bytes], url: str, log: IO[str]) -> None:
     def answers() -> bool:
         if server.poll() is not None:
             log.seek(0)
             pytest.skip(f"the stand-in for AWS could not be installed: {log.read()[-200:]}")
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/data.json", timeout=2).close()
+        urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=2).close()
         return True
 
     eventually(answers, 240, lambda: "the stand-in for AWS does not answer", ignoring=OSError)
