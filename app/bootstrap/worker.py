@@ -276,6 +276,7 @@ class Worker:
             now_us=now_us,
             new_id=new_experiment_id,
             follow=self._watcher.now,
+            lacking=self._reload.lacking,
             nothing_loaded=lambda: None if self._live.loaded_models.versions else self._live.not_ready().message,
         )
 

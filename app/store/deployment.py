@@ -176,10 +176,10 @@ class StoredGenerations:
             found: int = connection.execute(query, {"generation": generation}).scalar_one()
         return found
 
-    def lacking(self, generation: str) -> Mapping[str, Sequence[str]]:
-        """By host, the versions that a live worker of another host has loaded in `generation`, and one here has not."""
+    def lacking(self) -> Mapping[str, Sequence[str]]:
+        """By host, the versions that a live worker of another one said it has loaded, and one of this host did not."""
         with self._database.begin(READING) as connection:
-            rows = connection.execute(text(_statement(connection, "loaded")), {"generation": generation}).all()
+            rows = connection.execute(text(_statement(connection, "loaded"))).all()
         loaded = [(row.host, msgspec.json.decode(row.versions, type=set[str])) for row in rows]
         anywhere = set[str]().union(*(versions for _, versions in loaded))
         lacked: dict[str, set[str]] = defaultdict(set)

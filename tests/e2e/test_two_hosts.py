@@ -149,9 +149,17 @@ def test_hosts_with_folders_of_their_own_agree_on_what_a_version_is_and_on_what_
     second.api.wait_until("/health/ready")
     published(first.models, "v3")
     eventually(lambda: [*reloaded(first)["lacking"].values()] == [["v3"]])
+    asked = {"weights": {"v1": 1, "v2": 1, "v3": 1}}
+    refused = requests.patch(f"{first.api.url}/config", json=asked, headers=ADMIN, timeout=10)
+    assert refused.status_code == 409, refused.text
+    assert "has not loaded v3, and would not be ready with that traffic" in refused.json()["error"]["message"]
     shutil.copytree(first.models / "v3", second.models / "v3")
     eventually(lambda: reloaded(second)["lacking"] == {})
     assert versions(second.api) == {"v1", "v2", "v3"}
+    assert requests.patch(f"{first.api.url}/config", json=asked, headers=ADMIN, timeout=10).ok
+    second.api.wait_until("/health/ready")
+    without = {"weights": {"v1": 1, "v2": 1}}
+    assert requests.patch(f"{first.api.url}/config", json=without, headers=ADMIN, timeout=10).ok
     first.command("retire", "v3")
     reloaded(first)
     eventually(lambda: versions(first.api) == versions(second.api) == {"v1", "v2"})

@@ -245,7 +245,7 @@ class AloneGenerations:
     def confirm(self, generation, versions):
         pass
 
-    def lacking(self, generation):
+    def lacking(self):
         return {}
 
     def behind(self, generation):

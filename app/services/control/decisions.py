@@ -7,7 +7,7 @@ the next configuration and its audit entry in one transaction and applies them i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -20,7 +20,14 @@ from app.domain.timestamps import iso_utc
 from app.errors import NotReady, StoreUnavailable
 from app.services.control.patch import ConfigurationPatch, patched
 from app.services.control.startup import AvailableVersions
-from app.services.control.transitions import changes_between, decided_by_person, leader, promoted, without
+from app.services.control.transitions import (
+    changes_between,
+    decided_by_person,
+    leader,
+    promoted,
+    require_loaded_everywhere,
+    without,
+)
 from app.services.pages import LARGEST_PAGE, require_number
 
 _LOG = logging.getLogger(__name__)
@@ -72,7 +79,8 @@ class Dependencies(msgspec.Struct, frozen=True):
     `report` returns the current report of an experiment, None if there is none (raises `StoreUnavailable`). `probe`
     returns what is wrong with a version's answers, None if it answers. `now_us` is the clock (µs since 1970, UTC);
     `new_id` makes an experiment's id. `follow` is called after each change, so that this process applies it before
-    the caller is answered. `nothing_loaded` returns why no version is loaded, None if one is.
+    the caller is answered. `nothing_loaded` returns why no version is loaded, None if one is. `lacking` returns, by
+    host, the versions that only other hosts have loaded (raises `StoreUnavailable`).
     """
 
     report: Callable[[str], ExperimentReport | None]
@@ -81,6 +89,7 @@ class Dependencies(msgspec.Struct, frozen=True):
     new_id: Callable[[], str]
     follow: Callable[[], None] = lambda: None
     nothing_loaded: Callable[[], str | None] = lambda: None
+    lacking: Callable[[], Mapping[str, Sequence[str]]] = dict
 
 
 class _Reason(msgspec.Struct, frozen=True):
@@ -106,11 +115,19 @@ class Decisions:
     def decide(self, decision: Decision, available: AvailableVersions) -> Decided:
         """Apply a person's decision.
 
-        Raises `UnknownVersion`, `InvalidRequest`, and `Contradiction` if it contradicts the configuration in force.
+        Raises `UnknownVersion`, `InvalidRequest`, and `Contradiction` if it contradicts the configuration in force, or
+        promotes a version that a host has not loaded. Going back is never refused for that.
         """
         reason = _Reason(decision.action, decision.actor, decision.note)
+        # Before the transaction: it is asked over another connection, and there may be one alone.
+        lacking = self._dependencies.lacking() if decision.action == "promote" else {}
+
+        def transition(latest: Configuration) -> Configuration:
+            after = decided_by_person(latest, decision.action, decision.version, available)
+            return require_loaded_everywhere(latest, after, lacking)
+
         return self._commit(
-            lambda latest: decided_by_person(latest, decision.action, decision.version, available),
+            transition,
             reason,
             lambda after: after.champion,
         )
@@ -118,10 +135,17 @@ class Decisions:
     def configure(self, patch: ConfigurationPatch, actor: str, available: AvailableVersions) -> Decided:
         """Change the configuration; no entry is written if the patch changes nothing.
 
-        Raises `InvalidRequest`, `UnknownVersion`, and `Contradiction` if the patch was made for another revision.
+        Raises `InvalidRequest`, `UnknownVersion`, and `Contradiction` if the patch was made for another revision, or
+        gives traffic to a version that a host has not loaded.
         """
+        lacking = self._dependencies.lacking()
+
+        def transition(latest: Configuration) -> Configuration:
+            after = patched(latest, patch, available, self._dependencies.now_us())
+            return require_loaded_everywhere(latest, after, lacking)
+
         return self._commit(
-            lambda latest: patched(latest, patch, available, self._dependencies.now_us()),
+            transition,
             _Reason(CONFIGURE, actor, patch.note),
             lambda _after: None,
         )

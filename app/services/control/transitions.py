@@ -6,7 +6,7 @@ id stands for one that the commit makes, and the revision number (`epoch`) is th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -82,6 +82,26 @@ def decided_by_person(
     # The champion or baseline from before may have left the registry since.
     require_served(str(after.champion), available)
     return _knowing_cases(after, available)
+
+
+def require_loaded_everywhere(
+    before: Configuration, after: Configuration, lacking: Mapping[str, Sequence[str]]
+) -> Configuration:
+    """`after`, if each live host has loaded every version that gets traffic with it; `lacking` has by host those that
+    only others have.
+
+    Raises `Contradiction`: a host without a version of the split is not ready, and answers nothing that counts.
+    """
+    given = {name for name, weight in after.weights.items() if weight > 0 and not before.weights.get(name)}
+    for host, versions in lacking.items():
+        if lacked := sorted(given.intersection(versions)):
+            raise Contradiction(
+                f"the host {host} has not loaded {', '.join(lacked)}, and would not be ready with that traffic. Bring "
+                "what it lacks to its model registry and reload (POST /models/reload shows what is lacking), or stop "
+                "that host; then send this again",
+                field="weights",
+            )
+    return after
 
 
 def _knowing_cases(after: Configuration, available: AvailableVersions) -> Configuration:

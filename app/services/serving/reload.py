@@ -145,6 +145,10 @@ class Reload:
             lacking=lacking,
         )
 
+    def lacking(self) -> Mapping[str, Sequence[str]]:
+        """By host, the versions that only other hosts have loaded. Raises `StoreUnavailable`."""
+        return self._generations.lacking()
+
     def again(self) -> None:
         """Load the registry again in this process alone, which lacks a version or has not asked the store; raises
         nothing. Tries again after a failure, later each time: what fails has loaded every version."""
@@ -259,7 +263,7 @@ class Reload:
         try:
             while (behind := self._generations.behind(generation)) and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
-            return behind, self._generations.lacking(generation)
+            return behind, self._generations.lacking()
         except _UNREACHABLE as error:
             _LOG.warning("reload_not_awaited", extra={"event_fields": {"reason": str(error)}})
             return None, {}

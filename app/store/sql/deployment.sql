@@ -35,7 +35,7 @@ DELETE FROM worker_versions WHERE worker NOT IN (SELECT worker FROM workers)
 
 -- name: loaded
 SELECT host, versions FROM workers JOIN worker_versions USING (worker)
-WHERE generation = :generation AND seen_us > $now_us - 15000000
+WHERE seen_us > $now_us - 15000000
 
 -- name: versions
 SELECT version, ordinal, manifest, created_at, host, actor FROM versions ORDER BY number

@@ -1,9 +1,12 @@
+from functools import partial
+
 import pytest
 from msgspec.structs import replace
 
 from app.domain.experiment import CaseFacts, ExperimentTerms
 from app.errors import Contradiction, InvalidRequest, NotReady, StoreUnavailable, UnknownVersion
 from app.services.control.decisions import Decision, Decisions
+from app.services.control.patch import ConfigurationPatch, RampPatch
 from app.services.control.transitions import decided_by_person, kept, promoted, rolled_back, without
 from tests.unit.services.control.deciders import AVAILABLE, BASE, MemoryDecisions, dependencies, report
 
@@ -57,6 +60,23 @@ def test_a_decision_that_makes_no_sense_is_refused_and_changes_nothing(log, acti
 def test_a_version_that_takes_no_part_cannot_be_promoted(log):
     with pytest.raises(Contradiction, match="v2 takes no part"):
         decide(log, "promote", "v2", replace(AVAILABLE, eligible=("v1",)))
+
+
+def test_no_version_gets_traffic_that_a_host_has_not_loaded(log):
+    log.latest = replace(BASE, champion="v2", former_champions=("v1",), weights={"v1": 0.0, "v2": 1.0, "v3": 0.0})
+    available = replace(AVAILABLE, versions=("v1", "v2", "v3"), eligible=("v1", "v2", "v3"))
+    decisions = Decisions(log, dependencies(lacking=lambda: {"web1": ["v9"], "web2": ["v1", "v2", "v3"]}))
+    patch = partial(decisions.configure, actor="ann", available=available)
+    for refused in (
+        lambda: patch(ConfigurationPatch(weights={"v2": 1, "v3": 1})),
+        lambda: patch(ConfigurationPatch(ramp=RampPatch("v3", (0.1,), 60))),
+        lambda: decisions.decide(Decision("promote", "v3", "ann"), available),
+    ):
+        with pytest.raises(Contradiction, match="web2 has not loaded v3, and would not be ready with that traffic"):
+            refused()
+    assert log.entries == []
+    assert patch(ConfigurationPatch(drift_threshold=0.5)).configuration.drift_threshold == 0.5  # v2 had its traffic
+    assert decisions.decide(Decision("rollback", None, "ann"), available).configuration.champion == "v1"
 
 
 def test_rolling_back_returns_through_all_champions_and_then_no_further(log):
