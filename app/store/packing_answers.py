@@ -10,7 +10,7 @@ import numpy as np
 
 from app.domain.logged_rows import AnswersPart, RowBlock
 from app.domain.prediction import Outputs
-from app.store.packing import NO_SHARES, NUMBER, Bytes, as_bytes
+from app.store.packing import CLASS_END, NO_SHARES, NUMBER, Bytes, as_bytes
 
 _MOST_VERSIONS = 60  # a bit each in an int64
 
@@ -28,23 +28,25 @@ class PackedAnswers(NamedTuple):
     given: np.ndarray | None
 
 
-@np.errstate(over="ignore")
 def all_answers(block: RowBlock) -> dict[str, PackedAnswers] | None:
     """The answers by version; None where some cannot be packed."""
     if len(block.answers) > _MOST_VERSIONS:
         return None
     # Together if they are alike, for a call of numpy takes as long as twenty rows.
-    together = _answers(block.answers, len(block), "<f4")
-    if together is not None:
-        return together
-    found: dict[str, PackedAnswers] = {}
+    alike: dict[int, dict[str, Sequence[AnswersPart]]] = {}
     for version, parts in block.answers.items():
-        alone = {version: parts}
-        answers = _answers(alone, len(block), "<f4") or _answers(alone, len(block), "<f8")
+        kinds = {_kind_of(part.outputs) for part in parts}
+        kind = kinds.pop()
+        if kinds or kind is None:
+            return None
+        alike.setdefault(kind, {})[version] = parts
+    found: dict[str, PackedAnswers] = {}
+    for kind, versions in alike.items():
+        answers = _answers(kind, versions, len(block))
         if answers is None:
             return None
         found |= answers
-    return found
+    return {version: found[version] for version in block.answers}
 
 
 def served_answers(block: RowBlock, answers: Mapping[str, PackedAnswers], of: np.ndarray) -> np.ndarray:
@@ -58,31 +60,38 @@ def served_answers(block: RowBlock, answers: Mapping[str, PackedAnswers], of: np
     return found
 
 
-def _answers(versions: Mapping[str, Sequence[AnswersPart]], rows: int, dtype: str) -> dict[str, PackedAnswers] | None:
-    """None where they are not all of one kind that numbers of this type can express."""
+@np.errstate(over="ignore")
+def _answers(kind: int, versions: Mapping[str, Sequence[AnswersPart]], rows: int) -> dict[str, PackedAnswers] | None:
+    """The answers of one kind by version; None where some cannot be packed."""
     outputs = [part.outputs for parts in versions.values() for part in parts]
-    kinds = {*map(_kind_of, outputs)}
-    if len(kinds) > 1 or None in kinds:
-        return None
-    [kind] = kinds
-    assert kind is not None
-    # The rows of all versions are one array, one version behind the other.
-    places, given = _places(versions, rows)
-    record = _record(kind, dtype)
-    whole = (np.empty if given is None else np.zeros)(len(versions) * rows, record)
-    for field in record.fields or ():
-        values = _joined(outputs, field)
-        narrow = values.astype(record[field].base)
-        # NaN is not even itself. No minimum: a version that had no finite answer has none.
-        if not (narrow == values).all() or (field == _CLASS and (narrow < 0).any()):
+    values: dict[str, np.ndarray] = {field: _joined(outputs, field) for field in _record(kind, "<f4").names or ()}
+    fits = np.array(True)
+    for field, given in values.items():
+        if field != _CLASS:
+            fits = given.astype("<f4") == given
+            if not np.isfinite(given).all():
+                return None
+        # A version that had no finite answer has no minimum.
+        elif given.min(initial=0) < 0 or given.max(initial=0) >= CLASS_END:
             return None
-        if field != _CLASS and not np.isfinite(narrow).all():
-            return None
-        whole[field][places] = narrow
-    return {
-        version: _part(whole, given, kind, dtype, slice(at * rows, (at + 1) * rows))
-        for at, version in enumerate(versions)
-    }
+    has_narrow = fits.all()
+    found, start = {}, 0
+    for version, parts in versions.items():
+        places = parts[0].places if len(parts) == 1 else np.concatenate([part.places for part in parts])
+        own = slice(start, start := start + len(places))
+        dtype = "<f4" if has_narrow or fits[own].all() else "<f8"
+        has_all = len(places) == rows
+        whole = (np.empty if has_all else np.zeros)(rows, _record(kind, dtype))
+        for field, given in values.items():
+            whole[field][places] = given[own]
+        found[version] = PackedAnswers(
+            dtype,
+            kind,
+            as_bytes(whole),
+            whole[_VALUE if kind == NUMBER else _CLASS],
+            None if has_all else _mask(places, rows),
+        )
+    return found
 
 
 _CLASS, _SHARES, _VALUE = "class_ids", "probabilities", "values"
@@ -96,28 +105,10 @@ def _record(kind: int, dtype: str) -> np.dtype:
     return np.dtype([(_CLASS, "<i2"), *([] if kind == NO_SHARES else [(_SHARES, dtype, (kind,))])])
 
 
-def _places(versions: Mapping[str, Sequence[AnswersPart]], rows: int) -> tuple[np.ndarray | slice, np.ndarray | None]:
-    """Where the rows of all parts are in the rows of all versions, and of these which have an answer (None: all)."""
-    found = [
-        part.places + at * rows if at else part.places for at, parts in enumerate(versions.values()) for part in parts
-    ]
-    total, number = len(versions) * rows, sum(map(len, found))
-    if number == total and len(found) == len(versions):
-        return slice(None), None
-    places = found[0] if len(found) == 1 else np.concatenate(found)
-    if number == total:
-        return places, None
-    given = np.zeros(total, np.bool_)
+def _mask(places: np.ndarray, rows: int) -> np.ndarray:
+    given = np.zeros(rows, np.bool_)
     given[places] = True
-    return places, given
-
-
-def _part(whole: np.ndarray, given: np.ndarray | None, kind: int, dtype: str, own: slice) -> PackedAnswers:
-    served = whole[_VALUE if kind == NUMBER else _CLASS][own]
-    has_all = given is None or given[own].all()
-    return PackedAnswers(
-        dtype if kind else "<f4", kind, as_bytes(whole[own]), served, None if has_all or given is None else given[own]
-    )
+    return given
 
 
 def _joined(outputs: Sequence[Outputs], field: str) -> np.ndarray:

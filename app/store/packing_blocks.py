@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
-from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -40,7 +39,6 @@ _ID = np.dtype(
         "itemsize": RAW_LENGTH,
     }
 )
-_OF_EXPOSURE = attrgetter("version", "chosen", "assignment", "epoch", "propensity", "counts", "synthetic")
 
 
 class _Columns(NamedTuple):
@@ -168,7 +166,21 @@ def _alike(block: RowBlock, columns: _Columns) -> Iterator[np.ndarray]:
     marks: Iterable[int] = columns.marks.tolist() if single else repeat(0)
     numbers: dict[object, int] = {}
     shared = [
-        numbers.setdefault((_OF_EXPOSURE(each), each.user_hash != 0, kind, mark), len(numbers))
+        numbers.setdefault(
+            (
+                each.version,
+                each.chosen,
+                each.assignment,
+                each.epoch,
+                each.propensity,
+                each.counts,
+                each.synthetic,
+                each.user_hash != 0,
+                kind,
+                mark,
+            ),
+            len(numbers),
+        )
         for each, kind, mark in zip(block.exposures, columns.requests, marks, strict=False)
     ]
     number_of = np.array(shared)[columns.of]

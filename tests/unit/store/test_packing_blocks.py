@@ -281,6 +281,13 @@ def test_an_ordinary_block_is_packed_with_one_form():
     assert (form.numbers, form.digits, form.answers) == ("<i2", 1, (("v1", "<f4", 2),))
 
 
+def test_each_version_has_the_narrowest_type_of_its_own_answers():
+    block = block_with()
+    wide = AnswersPart(np.arange(1), Outputs(np.array([1]), np.array([[0.1, 0.9]])))
+    [form] = packed_block(msgspec.structs.replace(block, answers={"v2": [wide], **block.answers})).forms
+    assert form.answers == (("v1", "<f4", 2), ("v2", "<f8", 2))
+
+
 @SQLITE_ONLY
 def test_a_full_disk_is_told_by_the_probe_also_where_the_forms_were_known(database):
     log = PredictionLog(database)
