@@ -237,8 +237,9 @@ class BatchProcessor:
     def _count(self, exposures: Sequence[Exposure], reported: Sequence[ReportedExposure]) -> None:
         if exposures:
             count_served(exposures, self._metrics)
-        for version, number in Counter(each.version for each in reported).items():
-            self._metrics.exposed(version, number)
+        if reported:
+            for version, number in Counter(each.version for each in reported).items():
+                self._metrics.exposed(version, number)
         rejected = self._record_queue.take_rejected()
         if rejected is not None:
             self._metrics.dropped(rejected.rows)
@@ -250,12 +251,12 @@ class BatchProcessor:
             self._metrics.queue_rows(self._shown_rows)
 
     def _add_rows(self, exposures: Sequence[Exposure]) -> None:
-        small = [each for each in exposures if len(each) <= _ROWS_PER_PART]
+        large = [each for each in exposures if len(each) > _ROWS_PER_PART]
+        small = [each for each in exposures if len(each) <= _ROWS_PER_PART] if large else exposures
         if small:
             self._add(small, partial(log_rows, loaded_models=self._models(small), on_failure=self._shadow_failed))
-        for large in exposures:
-            if len(large) > _ROWS_PER_PART:
-                self._add_parts(large)
+        for each in large:
+            self._add_parts(each)
         self._shadow_failures.report()
 
     def _add_parts(self, exposure: Exposure) -> None:

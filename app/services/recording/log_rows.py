@@ -97,12 +97,12 @@ class _Group(NamedTuple):
     served: Mapping[str, list[int]]
 
 
-def _grouped(exposures: Sequence[Exposure]) -> _Group:
+def _grouped(exposures: Sequence[Exposure], rows: int) -> _Group:
     served: dict[str, list[int]] = {}
     for place, exposure in enumerate(exposures):
         served.setdefault(exposure.version, []).append(place)
     raised = {place: _raised(exposure) for place, exposure in enumerate(exposures) if exposure.failures}
-    return _Group(exposures, [*accumulate(map(len, exposures), initial=0)], raised, served)
+    return _Group(exposures, _borders(exposures, rows), raised, served)
 
 
 def _block(
@@ -115,8 +115,8 @@ def _block(
     breaker was open, is asked here. `on_failure` is called once for each exposure with rows that a version could not
     answer here.
     """
-    group = _grouped(exposures)
     features = exposures[0].rows if len(exposures) == 1 else np.concatenate([each.rows for each in exposures])
+    group = _grouped(exposures, len(features))
     failed = _by_row(group.raised, group.borders)
     readers, compatible = exposures[0].layout.readers, loaded_models.compatible
     # One that was loaded after the rows were parsed is not among the readers.

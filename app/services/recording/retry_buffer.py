@@ -97,7 +97,7 @@ class RetryBuffer:
         """The oldest rows, up to `most`: columns together, or rows together."""
         first = self._batches[0]
         if len(self._batches) == 1 or len(first) >= most:
-            return first[:most]
+            return first if len(first) <= most else first[:most]
         found: list[LoggedPrediction] = []
         blocks: list[RowBlock] = []
         rows = 0
