@@ -141,6 +141,11 @@ class RequestColumns:
             return self._required.parser.rows(values), self._required
         return self._rows_of_one_form(values) or self._rows_of_forms(values)
 
+    def decoded(self, text: bytes) -> tuple[np.ndarray, Layout] | None:
+        """The rows of a JSON array of arrays, as `rows` gives them; None where that needs its values."""
+        rows = self._required.parser.decoded(text) if self._plain else None
+        return None if rows is None else (rows, self._required)
+
     def table(self, columns: Mapping[str, Column] | Sequence[Column]) -> tuple[np.ndarray, Layout]:
         """A batch that is given by columns of one length, by name, or in the order of a row that is an array.
 

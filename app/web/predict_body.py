@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from app.domain.prediction import LONGEST_KEY, is_own_key
 from app.errors import InvalidRequest, MalformedJson
-from app.web.request import decoded, decoded_object
+from app.web.request import decoded_object
 
 LONGEST_USER_ID = 256
 _LONG_TEXT = 60
@@ -58,8 +58,10 @@ def _flat_row(
     return row, _user(options, environ), _key(options, environ)
 
 
-def rows_in_blocks(body: bytes, read: Callable[[list[Any]], Block]) -> tuple[list[Block], dict[str, Any]] | None:
+def rows_in_blocks(body: bytes, read: Callable[[bytes], Block]) -> tuple[list[Block], dict[str, Any]] | None:
     """What `read` makes of the first rows of `{"instances": [...]}`, block by block, and the body with the other rows.
+
+    `read` gets a JSON array of rows, and raises `MalformedJson` if it is none.
 
     None for a body that is small or of another form: it is to be decoded as a whole. Raises what `decoded_object` and
     `read` raise, perhaps for another fault than the first one.
@@ -74,14 +76,13 @@ def rows_in_blocks(body: bytes, read: Callable[[list[Any]], Block]) -> tuple[lis
     closed = b"}" if body.startswith(b"{", begin) else b"]"
     while len(body) - begin > _BYTES_PER_BLOCK:
         end = body.rfind(closed + b",", begin, begin + _BYTES_PER_BLOCK) + 1
+        if not end:
+            break
         try:
             # A cut within a row or a text, or behind the rows, leaves something that is no JSON.
-            rows = decoded(b"[%b]" % body[begin:end])
+            blocks.append(read(b"[%b]" % body[begin:end]))
         except MalformedJson:
             break
-        if not rows:
-            break
-        blocks.append(read(rows))
         begin = end + 1
     rest = decoded_object(b"%b%b:[%b" % (body[: found.start()], _REST_IN_JSON, body[begin:])) if blocks else {}
     # Nothing may follow a comma; and of rows that are given twice, the last ones are meant.

@@ -24,7 +24,7 @@ from app.services.serving.predictor import PredictionRequest, Predictor, ServedP
 from app.web.dependencies import Services
 from app.web.operations import require_scope
 from app.web.predict_body import batch_rows, rows_in_blocks, single_row
-from app.web.request import decoded_object, read_body, request_id_of
+from app.web.request import decoded, decoded_object, read_body, request_id_of
 from app.web.response import JSON, Answer, Body, Environ, body_of, encode, problem_of
 
 _LOG = logging.getLogger(__name__)
@@ -254,7 +254,7 @@ def _large_batch(body: bytes, state: LiveState, forced: str | None, environ: Env
     """
     try:
         columns = state.columns(forced)
-        found = rows_in_blocks(body, columns.rows)
+        found = rows_in_blocks(body, lambda text: columns.decoded(text) or columns.rows(decoded(text)))
         if found is None:
             return None
         blocks, values = found

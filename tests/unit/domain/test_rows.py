@@ -1,4 +1,5 @@
 import contextlib
+import json
 import math
 
 import numpy as np
@@ -40,6 +41,21 @@ def test_an_array_and_an_object_give_the_same_row(values):
 def test_a_batch_is_its_rows_one_under_another(rows):
     parser = RowParser(IRIS)
     np.testing.assert_array_equal(parser.rows(rows), np.vstack([parser.row(row) for row in rows]))
+
+
+VALUES = finite | st.integers() | st.booleans() | st.none() | st.sampled_from(["1", 1e39, 10**400, -0.0, [1.0], {}])
+ROWS_OF_ANYTHING = st.lists(st.lists(VALUES, min_size=4, max_size=4) | st.lists(VALUES, max_size=5) | VALUES, max_size=4)
+
+
+@given(st.lists(st.lists(finite | st.integers(-(2**70), 2**70), min_size=4, max_size=4), min_size=1) | ROWS_OF_ANYTHING)
+def test_json_is_decoded_to_the_rows_of_its_values_or_left_to_whoever_names_the_fault(rows):
+    parser = RowParser(IRIS)
+    found = parser.decoded(json.dumps(rows).encode())
+    if found is not None and rows:
+        np.testing.assert_array_equal(found, parser.rows(json.loads(json.dumps(rows))), strict=True)
+    else:
+        with pytest.raises((InvalidFeatures, InvalidRequest)):
+            parser.rows(rows)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from app.errors import InvalidRequest
 from app.web.predict_body import batch_rows, header_key, header_user, rows_in_blocks, single_row
-from app.web.request import decoded_object
+from app.web.request import decoded, decoded_object
 
 NAMES = ("a", "b")
 
@@ -189,7 +189,7 @@ def in_blocks(body, size=70):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("app.web.predict_body._BYTES_PER_BLOCK", size)
         try:
-            found = rows_in_blocks(body, list)
+            found = rows_in_blocks(body, decoded)
         except InvalidRequest:
             return None
     if found is None:
