@@ -1,11 +1,12 @@
-"""Measure batches of Iris rows from the bytes of a request to those of its answer, by step and over HTTP.
+"""Measure batches of rows from the bytes of a request to those of its answer, by step.
 
     python bench/batches.py [--rows 10000 100000] [--rounds 9] [--trained FOLDER] [--against CHECKOUT]
 
 Processor time of the thread that answers, and of the recorder behind it, in ms; medians of rounds on random rows with
 one decimal, as arrays, as objects, and with own keys. A large batch is predicted on all cores: the time of the other
-threads is not in it, so `model, one thread` is given beside it. `--against` measures another checkout in the same
-rounds.
+threads is not in it, so `model, one thread` is given beside it. `memory` is what Python and NumPy hold at most, divided
+by the body, which is not in it. `--trained` may have a v1 of any columns of numbers; `--against` measures another
+checkout in the same rounds.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,9 +34,11 @@ from servers import ROOT, train
 FORMS = ("arrays", "objects", "own keys")
 
 
-def bodies(rows: int, form: str, names: tuple[str, ...]) -> bytes:
+def bodies(rows: int, form: str, features: Sequence[Any]) -> bytes:
     """The body of a request."""
-    drawn = np.random.default_rng().uniform([4.3, 2.0, 1.0, 0.1], [7.9, 4.4, 6.9, 2.5], (rows, 4)).round(1).tolist()
+    lows, highs = zip(*((each.minimum, each.maximum) for each in features), strict=True)
+    drawn = np.random.default_rng().uniform(lows, highs, (rows, len(features))).round(1).tolist()
+    names = [each.name for each in features]
     instances = [dict(zip(names, row, strict=True)) for row in drawn] if form == "objects" else drawn
     body: dict[str, Any] = {"instances": instances}
     if form == "own keys":
@@ -48,6 +52,15 @@ def timed(call: Callable[..., Any], *args: Any) -> tuple[float, Any]:
     begun = time.thread_time()
     result = call(*args)
     return (time.thread_time() - begun) * 1e3, result
+
+
+def most(call: Callable[..., Any], *args: Any) -> int:
+    """The bytes that are held at most, beyond those before the call."""
+    gc.collect()
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    call(*args)
+    return tracemalloc.get_traced_memory()[1] - before
 
 
 def measured(folder: Path, rows: int, form: str) -> dict[str, float]:
@@ -80,6 +93,13 @@ def measured(folder: Path, rows: int, form: str) -> dict[str, float]:
         status, headers, body = answer_predict_batch(services, environ)
         return status, headers, body if isinstance(body, bytes) else [len(piece) for piece in body]
 
+    def environ_of(raw: bytes) -> dict[str, Any]:
+        return {"CONTENT_LENGTH": str(len(raw)), "wsgi.input": io.BytesIO(raw), "PATH_INFO": "/predict/batch"}
+
+    def record() -> None:
+        while processor.waiting:
+            processor.tick()
+
     settings = SimpleNamespace(max_body_bytes=10**9, api_token=None, predict_token=None, max_batch_rows=10**6)
     services: Any = SimpleNamespace(settings=settings, predictor=predictor, metrics=SimpleNamespace(refused=print))
     runtime, metrics = models.versions["v1"].runtime, Metrics()
@@ -90,17 +110,20 @@ def measured(folder: Path, rows: int, form: str) -> dict[str, float]:
         database.probe()
         spent: dict[str, list[float]] = {}
         for place in range(4):
-            raw = bodies(rows, form, models.versions["v1"].contract.names)
-            environ = {"CONTENT_LENGTH": str(len(raw)), "wsgi.input": io.BytesIO(raw), "PATH_INFO": "/predict/batch"}
-            answering, (status, _, body) = timed(answered, services, environ)
+            raw = bodies(rows, form, models.versions["v1"].contract.features)
+            answering, (status, _, body) = timed(answered, services, environ_of(raw))
             assert status == 200, body
-            recording, _ = timed(lambda: [processor.tick() for _ in iter(lambda: bool(processor.waiting), False)])
+            recording, _ = timed(record)
             cells = np.array([[*each.values()] if form == "objects" else each for each in json.loads(raw)["instances"]])
             model, _ = timed(runtime._block, cells)
             if place:  # the first one finds nothing prepared
                 steps = {"answer": answering, "model, one thread": model, "recorder": recording}
                 for step, ms in steps.items():
                     spent.setdefault(step, []).append(ms)
+        tracemalloc.start()
+        spent["answer, memory"] = [most(answered, services, environ_of(raw)) / len(raw)]
+        queued = tracemalloc.get_traced_memory()[0]
+        spent["recorder, memory"] = [(most(record) + queued) / len(raw)]
         database.close()
     return {step: statistics.median(values) for step, values in spent.items()}
 
@@ -120,7 +143,7 @@ def main() -> int:
     parser.add_argument("--against", type=Path, help="another checkout")
     args = parser.parse_args()
     checkouts = [ROOT, *([args.against.resolve()] if args.against else [])]
-    print("| rows | form | step | ms |" + (" the other's | ratio |" if args.against else ""))
+    print("| rows | form | step | ms, or memory ÷ body |" + (" the other's | ratio |" if args.against else ""))
     print("|---" * (6 if args.against else 4) + "|")
     with tempfile.TemporaryDirectory() as name:
         folder = args.trained or Path(name)

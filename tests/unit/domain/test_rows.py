@@ -44,10 +44,10 @@ def test_a_batch_is_its_rows_one_under_another(rows):
 
 
 VALUES = finite | st.integers() | st.booleans() | st.none() | st.sampled_from(["1", 1e39, 10**400, -0.0, [1.0], {}])
-ROWS_OF_ANYTHING = st.lists(st.lists(VALUES, min_size=4, max_size=4) | st.lists(VALUES, max_size=5) | VALUES, max_size=4)
+ANY_ROWS = st.lists(st.lists(VALUES, min_size=4, max_size=4) | st.lists(VALUES, max_size=5) | VALUES, max_size=4)
 
 
-@given(st.lists(st.lists(finite | st.integers(-(2**70), 2**70), min_size=4, max_size=4), min_size=1) | ROWS_OF_ANYTHING)
+@given(st.lists(st.lists(finite | st.integers(-(2**70), 2**70), min_size=4, max_size=4), min_size=1) | ANY_ROWS)
 def test_json_is_decoded_to_the_rows_of_its_values_or_left_to_whoever_names_the_fault(rows):
     parser = RowParser(IRIS)
     found = parser.decoded(json.dumps(rows).encode())
