@@ -25,7 +25,7 @@ from app.domain.prediction_id import Marks, read_marks
 _VERSIONS = msgspec.json.Decoder(tuple[str, ...])
 
 
-class PredictionRow(msgspec.Struct, frozen=True):
+class PredictionRow(msgspec.Struct, frozen=True, gc=False):
     """A row of `predictions`; `features`, `answers`, `failed` and `lacking` are JSON texts as in `LoggedPrediction`.
 
     `layout` is the id of a row of `layouts`; None: `features` are those of the contract of `version`, in its order.
@@ -71,7 +71,7 @@ class PredictionRow(msgspec.Struct, frozen=True):
         return _VERSIONS.decode(self.lacking) if self.lacking else ()
 
 
-class OutcomeRow(msgspec.Struct, frozen=True):
+class OutcomeRow(msgspec.Struct, frozen=True, gc=False):
     """A row of `feedback`: an outcome with the facts in its signed prediction id. `outcome` is a JSON number.
 
     `predictions_seen` is the seq of the last prediction when the outcome was written. `corrected` is what has replaced
@@ -100,7 +100,7 @@ class OutcomeRow(msgspec.Struct, frozen=True):
         return self.outcome if self.corrected is None else self.corrected
 
 
-class CorrectionRow(msgspec.Struct, frozen=True):
+class CorrectionRow(msgspec.Struct, frozen=True, gc=False):
     """A row of `corrections`: `outcome` took the place of `replaced` (both JSON numbers).
 
     `*_seen` are the seqs of the last row of each kind when the correction was written.
@@ -117,19 +117,19 @@ class CorrectionRow(msgspec.Struct, frozen=True):
     heartbeats_seen: int
 
 
-class PredictionLogged(msgspec.Struct, frozen=True):
+class PredictionLogged(msgspec.Struct, frozen=True, gc=False):
     """A prediction was logged."""
 
     row: PredictionRow
 
 
-class FeedbackReceived(msgspec.Struct, frozen=True):
+class FeedbackReceived(msgspec.Struct, frozen=True, gc=False):
     """An outcome was logged, with or without its prediction in the log."""
 
     outcome: OutcomeRow
 
 
-class OutcomeJoined(msgspec.Struct, frozen=True):
+class OutcomeJoined(msgspec.Struct, frozen=True, gc=False):
     """An outcome and its prediction are both in the log; follows the event of the later of the two."""
 
     outcome: OutcomeRow
@@ -141,7 +141,7 @@ class OutcomeJoined(msgspec.Struct, frozen=True):
         return max(self.outcome.received_at_us, self.row.served_at_us)
 
 
-class TimePassed(msgspec.Struct, frozen=True):
+class TimePassed(msgspec.Struct, frozen=True, gc=False):
     """A row of `heartbeats`: the monitor says that time has passed, while windows are open and no traffic says it.
 
     `at_us` is µs since 1970. `predictions_seen` and `outcomes_seen` are the seqs of the last prediction and of the last
@@ -154,7 +154,7 @@ class TimePassed(msgspec.Struct, frozen=True):
     outcomes_seen: int
 
 
-class OutcomeCorrected(msgspec.Struct, frozen=True):
+class OutcomeCorrected(msgspec.Struct, frozen=True, gc=False):
     """An outcome was corrected; `row` is its prediction, None where that is not in the log yet."""
 
     correction: CorrectionRow

@@ -117,9 +117,9 @@ class Acquaintances:
         if (self.requests - 1) % STRETCH == 0 and (self._users or self._often):
             self._end_stretch(self._stretch - 1)
         if user:
-            self._users[user] += 1
-            if user not in self._services:
-                self._most = max(self._most, self._users[user])
+            self._users[user] = count = self._users.get(user, 0) + 1
+            if count > self._most and user not in self._services:
+                self._most = count
 
     @property
     def are_learnt(self) -> bool:

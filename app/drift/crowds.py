@@ -91,6 +91,8 @@ class Blocks:
         self._repeated, self._few_callers = state.repeated, state.few_callers
         self._unlearnt, self._is_learning = state.unlearnt, state.is_learning
         self._admitted = dict(state.admitted)
+        # The last caller of one row, and the block that has it.
+        self._alone: tuple[Caller, tuple[int, ...]] = (0, 0), ()
         self._gathered = state.gathered
         self._waiting = WaitingRows(state.waiting, state.one_in, state.skipped)
         self._last_at_us = state.last_at_us
@@ -105,10 +107,11 @@ class Blocks:
     def state(self) -> CrowdState:
         """The state after the rows that were added."""
         # Only what can matter later, so that the state does not depend on where the log is cut into calls.
-        last = (1, self._known.requests)
+        last, (alone, of) = (1, self._known.requests), self._alone
+        every = self._admitted | {alone: of} if alone == last else self._admitted
         admitted = {
             caller: blocks
-            for caller, blocks in _remembered(self._admitted, self._blocks).items()
+            for caller, blocks in _remembered(every, self._blocks).items()
             if caller[0] == 0 or caller == last or caller in self._waiting
         }
         return CrowdState(
@@ -133,27 +136,31 @@ class Blocks:
         """Add rows numbered from `first`; yields the blocks that close. `bins`, shape (n, streams), uint8."""
         columns = (at_us, callers.users, callers.begins, callers.alone, callers.keys)
         lots, bodies, width = _lots(self._seed, first, len(bins)), bins.tobytes(), self._streams
+        known = self._known
         for index, (lot, time, user, begins, alone, key) in enumerate(
             zip(lots, *(each.tolist() for each in columns), strict=True)
         ):
             self._row = number = first + index + 1
             if begins:
                 self._begin(user, number - 1, time)
-            self._is_learning = not self._known.are_learnt
-            if key and self._known.is_repeat(key):
+            self._is_learning = not known.are_learnt
+            if key and known.is_repeat(key):
                 self._repeated += 1
             elif self._is_learning:
                 self._unlearnt += 1
             else:
-                caller, own = self._known.caller(user), bodies[index * width : (index + 1) * width]
+                caller, own = known.caller(user), bodies[index * width : (index + 1) * width]
                 if alone and caller[0]:
-                    # As nearly all are: of a caller of one row, who neither waits nor has to.
-                    self._admit(caller, own)
-                    self._close_full(number, time)
+                    # As nearly all are: of a caller of one row, who neither waits nor has to. So it is remembered only
+                    # as that of the last request.
+                    self._open.append(own)
+                    self._alone = caller, (self._blocks,)
+                    if len(self._open) == BLOCK:
+                        self._close_full(number, time)
                 elif alone:
-                    self._arrive(WaitingRow(self._known.requests, lot, caller, own), number, time)
+                    self._arrive(WaitingRow(known.requests, lot, caller, own), number, time)
                 else:
-                    self._gather(WaitingRow(self._known.requests, lot, caller, own))
+                    self._gather(WaitingRow(known.requests, lot, caller, own))
             self._last_at_us = time
         return _by_size(self._closed, self._streams)
 
@@ -163,9 +170,11 @@ class Blocks:
             self._arrive(self._gathered, seen, self._last_at_us)
         self._gathered = None
         self._known.begin(user)
-        if self._known.requests % EXPIRES_EVERY == 0:
-            self._waiting.expire(self._known.requests)
-        self._wait(seen, at_us)
+        requests = self._known.requests
+        if requests % EXPIRES_EVERY == 0:
+            self._waiting.expire(requests)
+        if requests - self._opened_after >= SPACED_FOR:
+            self._wait(seen, at_us)
 
     def _gather(self, row: WaitingRow) -> None:
         """Keep the row until its request is complete, unless the lot falls on another one of it."""
