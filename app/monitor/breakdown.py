@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
+import numpy as np
 
 from app.domain.breakdown import BreakdownState
 from app.domain.contract import Feature
 from app.domain.experiment import Configuration
 from app.domain.log_columns import Shared
 from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, OutcomeRow, PredictionRow
-from app.domain.log_page import epochs_in, events_of, layouts_in, taken, those
+from app.domain.log_page import Events, epochs_in, events_of, layouts_in, taken, those
 from app.domain.monitor_state import Changes
 from app.monitor.drift.references import KnownReference
 from app.monitor.experiment.state import ExperimentPlan, plan_of
@@ -23,12 +24,12 @@ from app.scoring.table import metric_of
 from app.services.breakdown.counting import (
     Columns,
     Compared,
-    Outcome,
+    Outcomes,
     count_labels,
     count_requests,
     count_rewards,
     new_state,
-    number_of,
+    numbers_of,
 )
 from app.services.breakdown.plan import VersionColumns, plan_for
 from app.services.queries.breakdown import PROJECTION
@@ -36,8 +37,6 @@ from app.services.queries.breakdown import PROJECTION
 # Counters of another kind need another name: the projection of that name then begins at the start of the log.
 NAME = PROJECTION
 _STATE = msgspec.json.Decoder(BreakdownState)
-# A correction of an outcome whose row is not in the log yet is in that outcome when the row comes.
-_OF_ROWS = (OutcomeJoined, OutcomeCorrected)
 
 
 class References(Protocol):
@@ -48,17 +47,23 @@ class References(Protocol):
     def features(self, version: str) -> Sequence[Feature] | None: ...
 
 
-class _Part(msgspec.Struct):
-    """The events of one experiment in a batch."""
+class _Found(NamedTuple):
+    """Outcomes of rows in order: which are labels, and which rewards, that count."""
 
-    requests: Sequence[PredictionRow] = ()
-    labels: list[Outcome] = msgspec.field(default_factory=list)
-    rewards: list[Outcome] = msgspec.field(default_factory=list)
+    rows: Sequence[PredictionRow]
+    values: np.ndarray
+    signs: np.ndarray
+    are_labels: np.ndarray
+    are_rewards: np.ndarray
 
-    def add(self, later: _Part) -> None:
-        """Add the outcomes of another config revision."""
-        self.labels += later.labels
-        self.rewards += later.rewards
+    def part(self, which: np.ndarray) -> _Found:
+        """Those of these numbers."""
+        return _Found(taken(self.rows, which), *(each[which] for each in self[1:]))
+
+    def outcomes(self, wanted: np.ndarray) -> Outcomes:
+        """Those that are wanted."""
+        which = np.flatnonzero(wanted)
+        return Outcomes(taken(self.rows, which), self.values[which], self.signs[which])
 
 
 class BreakdownProjection:
@@ -73,23 +78,28 @@ class BreakdownProjection:
         """The counters after `events`."""
         ordered = events_of(events)
         rows = taken(ordered.rows, those(ordered.rows, attrgetter("counts")))
-        by_epoch = {epoch: _Part() for epoch in epochs_in(rows)}
-        for event in ordered.others:
-            # A tuple of types: a union takes three times as long.
-            if isinstance(event, _OF_ROWS) and (row := event.row) is not None and row.counts:
-                _sort(event, row, by_epoch.get(row.epoch) or by_epoch.setdefault(row.epoch, _Part()))
-        parts: dict[str, _Part] = {}
+        found = _outcomes(ordered)
+        counted = those(found.rows, attrgetter("counts"))
+        epochs = epochs_in(rows) | epochs_in(taken(found.rows, counted))
         # Revision 0 was served while the store could not be read, so it belongs to no experiment.
-        configurations = reads.configurations(by_epoch.keys() - {0})
-        for configuration in configurations.values():
-            parts.setdefault(configuration.experiment_id, _Part()).add(by_epoch[configuration.epoch])
-        for name, part in parts.items():
-            part.requests = taken(rows, those(rows, partial(_is_of, name, configurations)))
-        layouts = {layout for part in parts.values() for some in _rows(part) for layout in layouts_in(some)}
+        configurations = reads.configurations(epochs - {0})
+        layouts = layouts_in(rows) | layouts_in(found.rows)
         columns = Columns(self._references.features, reads.layouts(layouts) if layouts else {})
-        return Changes(states={name: self._after(name, part, columns, reads) for name, part in parts.items()})
+        states = {}
+        for name in dict.fromkeys(each.experiment_id for each in configurations.values()):
+            of = partial(_is_of, name, configurations)
+            own = counted[those(taken(found.rows, counted), of)]
+            states[name] = self._after(name, taken(rows, those(rows, of)), found.part(own), columns, reads)
+        return Changes(states=states)
 
-    def _after(self, experiment_id: str, part: _Part, columns: Columns, reads: DerivedReads) -> str:
+    def _after(
+        self,
+        experiment_id: str,
+        requests: Sequence[PredictionRow],
+        found: _Found,
+        columns: Columns,
+        reads: DerivedReads,
+    ) -> str:
         first = reads.first_configuration(experiment_id)
         assert first is not None, experiment_id  # an event's configuration is in the store, so there is a first one
         plan = plan_of(first)
@@ -97,11 +107,11 @@ class BreakdownProjection:
         name = f"{NAME}/{experiment_id}"
         body = reads.states([name]).get(name)
         state = self._begun(plan, compared) if body is None else _STATE.decode(body)
-        count_requests(state, part.requests, columns)
+        count_requests(state, requests, columns)
         if metric_of(plan.terms).uses_rewards:
-            count_rewards(state, compared, part.rewards, columns)
+            count_rewards(state, compared, found.outcomes(found.are_rewards), columns)
         else:
-            count_labels(state, compared, part.labels, columns)
+            count_labels(state, compared, found.outcomes(found.are_labels), columns)
         return msgspec.json.encode(state).decode()
 
     def _begun(self, plan: ExperimentPlan, compared: Compared) -> BreakdownState:
@@ -120,27 +130,40 @@ def known_columns(references: References, version: str) -> VersionColumns | None
     return VersionColumns(features, published.reference.inputs.cells if published is not None and fits else None)
 
 
-def _rows(part: _Part) -> tuple[Sequence[PredictionRow], Sequence[PredictionRow]]:
-    return part.requests, [each.row for each in (*part.labels, *part.rewards)]
-
-
 def _is_of(experiment: str, configurations: Mapping[int, Configuration], row: PredictionRow | Shared) -> bool:
     configuration = configurations.get(row.epoch)
     return configuration is not None and configuration.experiment_id == experiment
 
 
-def _sort(event: OutcomeJoined | OutcomeCorrected, row: PredictionRow, part: _Part) -> None:
-    """Add the event to its part; a correction takes back what it replaces."""
-    if isinstance(event, OutcomeJoined):
-        _outcomes(event.outcome, part, (Outcome(row, number_of(event.outcome.present)),))
-    else:
-        before, after = number_of(event.correction.replaced), number_of(event.correction.outcome)
-        _outcomes(event.outcome, part, (Outcome(row, before, -1), Outcome(row, after)))
-
-
-def _outcomes(outcome: OutcomeRow, part: _Part, found: tuple[Outcome, ...]) -> None:
-    if outcome.kind == "actual" and outcome.counts:
-        part.labels += found
-    elif outcome.kind == "reward" and outcome.counts and outcome.randomised:
+def _outcomes(events: Events) -> _Found:
+    """The outcomes of rows in a batch, in order."""
+    rows: Sequence[PredictionRow] = events.joined.rows
+    found = [(event.outcome, event.outcome.present, 1) for event in events.joined.events]
+    if any(isinstance(event, OutcomeCorrected) for event in events.others):
+        rows, found = _with_corrections(events.others)
+    outcomes, texts, signs = zip(*found, strict=True) if found else ((), (), ())
+    kinds = [each.kind if each.counts else None for each in outcomes]
+    return _Found(
+        rows,
+        numbers_of(texts),
+        np.array(signs, np.int64),
+        are_labels=np.array([kind == "actual" for kind in kinds], bool),
         # Where chance did not choose the version, its rewards say nothing of it.
-        part.rewards += found
+        are_rewards=np.array(
+            [kind == "reward" and each.randomised for kind, each in zip(kinds, outcomes, strict=True)], bool
+        ),
+    )
+
+
+def _with_corrections(events: Sequence[Event]) -> tuple[list[PredictionRow], list[tuple[OutcomeRow, str, int]]]:
+    """The rows and outcomes in order, where a correction takes back what it replaces."""
+    rows, found = list[PredictionRow](), list[tuple[OutcomeRow, str, int]]()
+    for event in events:
+        if isinstance(event, OutcomeJoined):
+            rows.append(event.row)
+            found.append((event.outcome, event.outcome.present, 1))
+        # A correction of an outcome whose row is not in the log yet is in that outcome when the row comes.
+        elif isinstance(event, OutcomeCorrected) and event.row is not None:
+            rows += [event.row, event.row]
+            found += [(event.outcome, event.correction.replaced, -1), (event.outcome, event.correction.outcome, 1)]
+    return rows, found

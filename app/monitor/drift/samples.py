@@ -9,16 +9,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from hashlib import blake2b
-from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from msgspec.structs import replace
 
 from app.domain.log_columns import Shared
-from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionRow
-from app.domain.log_page import events_of, in_blocks, layouts_in, taken, those, values_of
+from app.domain.log_event import Event, PredictionRow
+from app.domain.log_page import Joined, events_of, in_blocks, layouts_in, taken, those, values_of
 from app.domain.prediction import REPORTED, Outputs
 from app.drift.callers import Callers
 from app.drift.output_keys import PREDICTED_VALUE, TOP_PROBABILITY
@@ -27,7 +25,6 @@ from app.monitor.drift.columns import AnswersToRows, RowColumns, answers_to, as_
 from app.services.queries.drift_records import Place
 
 _LEFT_OUT = ("forced", REPORTED)
-_PLACE = attrgetter("place")
 
 
 class Requests(NamedTuple):
@@ -73,28 +70,44 @@ class Requests(NamedTuple):
         return int(self.seqs[at]), 0, 0
 
 
-class LoggedLabel(msgspec.Struct, frozen=True):
-    """A true class (or number) with the row that has all versions' answers; both are known since `at_us` (µs).
+class Labels(NamedTuple):
+    """True classes (or numbers) with the rows that have all versions' answers, in the order of the log.
 
-    `declared`: the configuration of the answer says that labels do not depend on it.
+    Both of one are known since `at_us` (µs), at its place in the order of events. `declared`: the configuration of the
+    answer says that labels do not depend on it. Arrays of shape (n,).
     """
 
-    place: Place
-    epoch: int
-    at_us: int
-    value: float
-    row: PredictionRow
-    declared: bool = False
+    rows: Sequence[PredictionRow]
+    places: Sequence[Place]
+    epochs: np.ndarray
+    at_us: np.ndarray
+    values: np.ndarray
+    declared: np.ndarray
+
+    @property
+    def number(self) -> int:
+        """How many they are."""
+        return len(self.places)
+
+    def part(self, which: slice | np.ndarray) -> Labels:
+        """Some of the labels."""
+        if isinstance(which, slice):
+            rows, places = self.rows[which], self.places[which]
+        elif which.size == self.number:  # of ascending numbers, these are all
+            return self
+        else:
+            rows, places = taken(self.rows, which), [self.places[at] for at in which.tolist()]
+        return Labels(rows, places, *(each[which] for each in (self.epochs, self.at_us, self.values, self.declared)))
 
 
 class Samples(msgspec.Struct, frozen=True):
     """Requests and labels, both in the order of the log."""
 
     requests: Requests
-    labels: Sequence[LoggedLabel]
+    labels: Labels
 
     def __len__(self) -> int:
-        return self.requests.number + len(self.labels)
+        return self.requests.number + self.labels.number
 
     def of(self, epochs: Collection[int], version: str, width: int, columns: RowColumns) -> Samples:
         """A version's samples of these config revisions, without requests that lack one of its `width` features."""
@@ -102,26 +115,24 @@ class Samples(msgspec.Struct, frozen=True):
         every = chosen.size == self.requests.number
         requests = self.requests if every else self.requests.part(chosen)
         own = _of_version(requests, version, width, columns)
-        return Samples(own, [each for each in self.labels if each.epoch in epochs])
+        return Samples(own, self.labels.part(np.flatnonzero(np.isin(self.labels.epochs, list(epochs)))))
 
     def declared_in(self, epochs: Collection[int]) -> Samples:
         """The samples, with the labels of these config revisions marked as declared exogenous."""
         if not epochs:
             return self
-        labels = [replace(each, declared=True) if each.epoch in epochs else each for each in self.labels]
-        return Samples(self.requests, labels)
+        declared = np.isin(self.labels.epochs, list(epochs))
+        return Samples(self.requests, self.labels._replace(declared=declared))
 
     def labels_before(self, numbers: np.ndarray) -> list[int]:
         """How many labels there are up to the last of each of these numbers of requests."""
-        if not self.labels:
-            return [0] * numbers.size
         places = (self.requests.place(number - 1) for number in numbers.tolist())
-        return [bisect_right(self.labels, place, key=_PLACE) for place in places]
+        return [bisect_right(self.labels.places, place) for place in places]
 
     def cut(self, place: Place) -> tuple[Samples, Samples]:
         """The samples at `place` or before it, and those after it."""
         requests = int(np.searchsorted(self.requests.seqs, place[0], side="right"))
-        return self._cut(requests, bisect_right(self.labels, place, key=_PLACE))
+        return self._cut(requests, bisect_right(self.labels.places, place))
 
     def cut_at(self, at_us: int) -> tuple[Samples, Samples]:
         """The samples before the first request that was served at that time (µs since 1970) or later, and the rest."""
@@ -130,33 +141,28 @@ class Samples(msgspec.Struct, frozen=True):
             return self, self.none()
         # A label that came between two requests has the place of its feedback, which is before the next request.
         first = int(later[0])
-        return self._cut(first, bisect_left(self.labels, self.requests.place(first), key=_PLACE))
+        return self._cut(first, bisect_left(self.labels.places, self.requests.place(first)))
 
     def _cut(self, requests: int, labels: int) -> tuple[Samples, Samples]:
         return (
-            Samples(self.requests.part(slice(requests)), self.labels[:labels]),
-            Samples(self.requests.part(slice(requests, None)), self.labels[labels:]),
+            Samples(self.requests.part(slice(requests)), self.labels.part(slice(labels))),
+            Samples(self.requests.part(slice(requests, None)), self.labels.part(slice(labels, None))),
         )
 
     def none(self) -> Samples:
         """No samples."""
-        return Samples(self.requests.part(slice(0)), [])
+        return Samples(self.requests.part(slice(0)), self.labels.part(slice(0)))
 
     def first_at_us(self) -> int:
         """When the first request was served (µs since 1970); without requests, when the first label was known."""
-        return int(self.requests.at_us[0]) if self.requests.number else self.labels[0].at_us
+        return int(self.requests.at_us[0]) if self.requests.number else int(self.labels.at_us[0])
 
 
 def samples_of(events: Sequence[Event]) -> Samples:
     """The samples in `events`, without forced and synthetic requests and those served without a configuration."""
     ordered = events_of(events)
     rows = taken(ordered.rows, those(ordered.rows, _counts))
-    labels = [
-        _label(event)
-        for event in ordered.others
-        if isinstance(event, OutcomeJoined) and event.outcome.kind == "actual" and _counts(event.row)
-    ]
-    return Samples(_requests(rows), labels)
+    return Samples(_requests(rows), _labels(ordered.joined))
 
 
 def layouts_of(samples: Samples) -> set[int]:
@@ -166,7 +172,7 @@ def layouts_of(samples: Samples) -> set[int]:
 
 def epochs_of(samples: Samples) -> set[int]:
     """The config revisions under which the samples were served."""
-    return {*np.unique(samples.requests.epochs).tolist()} | {each.epoch for each in samples.labels}
+    return {*np.unique(np.concatenate([samples.requests.epochs, samples.labels.epochs])).tolist()}
 
 
 def rows_of(requests: Requests, reference: DriftReference) -> np.ndarray:
@@ -244,31 +250,46 @@ def _counts(row: PredictionRow | Shared) -> bool:
     return row.epoch > 0 and row.assignment not in _LEFT_OUT and not row.synthetic
 
 
-def _label(event: OutcomeJoined) -> LoggedLabel:
-    row, outcome = event.row, event.outcome
-    # A label is known at the later of the two places: that of its prediction, and that of its feedback.
-    place = max((row.seq, 0, 0), _place(outcome))
-    return LoggedLabel(place, row.epoch, event.at_us, float(outcome.outcome), row)
-
-
-def _place(outcome: OutcomeRow) -> Place:
-    return outcome.predictions_seen, 1, outcome.seq  # behind the last prediction that was in the log before it
+def _labels(joined: Joined) -> Labels:
+    are_labels = np.array([event.outcome.kind == "actual" for event in joined.events], bool)
+    counted = those(joined.rows, _counts)
+    which = counted[are_labels[counted]]
+    rows, outcomes = taken(joined.rows, which), [joined.events[number].outcome for number in which.tolist()]
+    seqs, epochs, served_at_us = _when(rows)
+    # A label is known at the later of the two places: that of its prediction, and that of its feedback, which is behind
+    # the last prediction that was in the log before it.
+    places: list[Place] = [
+        (seq, 0, 0) if seq > each.predictions_seen else (each.predictions_seen, 1, each.seq)
+        for seq, each in zip(seqs.tolist(), outcomes, strict=True)
+    ]
+    received_at_us = np.array([each.received_at_us for each in outcomes], np.int64)
+    values = np.array([float(each.outcome) for each in outcomes], np.float64)
+    return Labels(rows, places, epochs, np.maximum(served_at_us, received_at_us), values, np.zeros(len(places), bool))
 
 
 def _requests(rows: Sequence[PredictionRow]) -> Requests:
-    seqs, epochs, at_us, users, keys = (np.zeros(len(rows), dtype=np.int64) for _ in range(5))
+    users, keys = (np.zeros(len(rows), dtype=np.int64) for _ in range(2))
     parts, alone = in_blocks(rows)
     for block, places, at in parts:
-        seqs[places] = np.array(block.seqs)[at]
-        epochs[places] = block.shared.epoch
-        at_us[places], users[places] = block.at_us[at], block.users[at]
+        users[places] = block.users[at]
     for place in alone:
-        row = rows[place]
-        seqs[place], epochs[place], at_us[place], users[place] = row.seq, row.epoch, row.served_at_us, row.user_hash
+        users[place] = rows[place].user_hash
     for place, own_key in enumerate(values_of(rows, "own_key")):
         if own_key is not None:
             keys[place] = key_hash(rows[place])
-    return Requests(rows, seqs, epochs, at_us, users, keys)
+    return Requests(rows, *_when(rows), users, keys)
+
+
+def _when(rows: Sequence[PredictionRow]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The seqs of rows, their config revisions, and when they were served (µs since 1970); shape (n,) each."""
+    seqs, epochs, at_us = (np.zeros(len(rows), dtype=np.int64) for _ in range(3))
+    parts, alone = in_blocks(rows)
+    for block, places, at in parts:
+        seqs[places], epochs[places], at_us[places] = np.array(block.seqs)[at], block.shared.epoch, block.at_us[at]
+    for place in alone:
+        row = rows[place]
+        seqs[place], epochs[place], at_us[place] = row.seq, row.epoch, row.served_at_us
+    return seqs, epochs, at_us
 
 
 def _of_version(requests: Requests, version: str, width: int, columns: RowColumns) -> Requests:

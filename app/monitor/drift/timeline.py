@@ -5,7 +5,7 @@ The timeline's points have spacings that follow from the number of requests alon
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
@@ -18,7 +18,7 @@ from app.drift.watch import DriftState, update, update_labels, update_outputs
 from app.monitor.drift.columns import answers_to
 from app.monitor.drift.references import KnownReference
 from app.monitor.drift.samples import (
-    LoggedLabel,
+    Labels,
     Requests,
     Samples,
     answered_by,
@@ -133,13 +133,10 @@ class _Errors(NamedTuple):
             yield bool(self.declared[start]), self.wrong[start:end][known], self.at_us[start:end][known]
 
 
-def _errors_of(labels: Sequence[LoggedLabel], version: str) -> _Errors:
+def _errors_of(labels: Labels, version: str) -> _Errors:
     """The version's errors, by these labels."""
-    given = answers_to([label.row for label in labels], version).classes
-    values = np.array([label.value for label in labels], dtype=np.float64)
-    times = np.array([label.at_us for label in labels], dtype=np.int64)
-    declared = np.array([label.declared for label in labels], dtype=bool)
-    return _Errors(given != values, times, given >= 0, declared)
+    given = answers_to(labels.rows, version).classes
+    return _Errors(given != labels.values, labels.at_us, given >= 0, labels.declared)
 
 
 def _errors_after(
@@ -151,7 +148,7 @@ def _errors_after(
         return state, []
     labels = _errors_of(own.labels, known.version)
     done = 0
-    for end in (*own.labels_before(due), len(own.labels)):
+    for end in (*own.labels_before(due), own.labels.number):
         for declared, wrong, at_us in labels.runs(done, end):
             state = update_labels(reference, state, wrong, at_us, declared=declared)
         assert state.errors is not None

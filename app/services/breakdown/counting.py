@@ -15,13 +15,15 @@ from app.domain.columns import Featured, LoggedLayout
 from app.domain.contract import Feature
 from app.domain.experiment import ExperimentTerms
 from app.domain.log_event import PredictionRow
-from app.domain.log_page import in_blocks
-from app.scoring.answers import answers_for
+from app.domain.log_page import in_blocks, values_of
+from app.scoring.answers import answers_of
 from app.scoring.contract import Answer, bounded
 from app.scoring.table import metric_of
 from app.tables.model_columns import Named, same_columns
 
-_NO_ANSWER = -1
+# In the place of a class id, all of which are above.
+_NO_ANSWER, _NO_CLASS = -1, -2
+_LARGEST = bounded(math.inf)
 
 
 class Columns(NamedTuple):
@@ -31,12 +33,12 @@ class Columns(NamedTuple):
     layouts: Mapping[int, LoggedLayout]
 
 
-class Outcome(NamedTuple):
-    """A label, or a reward, of a row; `sign` is −1 where one that was counted is taken back by a correction."""
+class Outcomes(NamedTuple):
+    """Labels, or rewards, of rows; a sign is −1 where one that was counted is taken back. Arrays of shape (n,)."""
 
-    row: PredictionRow
-    value: float
-    sign: int = 1
+    rows: Sequence[PredictionRow]
+    values: np.ndarray
+    signs: np.ndarray
 
 
 class Compared(NamedTuple):
@@ -83,32 +85,30 @@ def count_requests(state: BreakdownState, rows: Sequence[PredictionRow], columns
         _add(state.requests, cells, np.ones(len(rows), np.int64))
 
 
-def count_labels(state: BreakdownState, compared: Compared, labels: Sequence[Outcome], columns: Columns) -> None:
+def count_labels(state: BreakdownState, compared: Compared, labels: Outcomes, columns: Columns) -> None:
     """Count labels of rows that count."""
-    if not labels:
+    if not labels.rows:
         return
     plan = state.plan
-    ids = _class_cells(plan, [each.value for each in labels])
-    features = _feature_cells(plan, [each.row for each in labels], columns)
+    ids = _class_cells(plan, labels.values)
+    features = _feature_cells(plan, labels.rows, columns)
     own = [features] if ids is None else [features, ids[:, None] + plan.first_class]
     cells = _with_all(plan, np.concatenate(own, axis=1))
-    signs = np.array([each.sign for each in labels], np.int64)
-    answers = [answers_for(metric_of(compared.terms), each.row) for each in labels]
-    _add(state.labelled, cells, signs)
+    given = {version: _given(labels.rows, version) for version in compared.versions}
+    _add(state.labelled, cells, labels.signs)
     if ids is not None:
-        _count_matrices(state, ids, answers, signs)
-    _count_pairs(state, compared, labels, answers, cells, signs)
+        _count_matrices(state, ids, given, labels.signs)
+    _count_pairs(state, compared, labels, given, cells)
 
 
-def count_rewards(state: BreakdownState, compared: Compared, rewards: Sequence[Outcome], columns: Columns) -> None:
+def count_rewards(state: BreakdownState, compared: Compared, rewards: Outcomes, columns: Columns) -> None:
     """Count rewards, each for the version that answered."""
-    if not rewards:
+    if not rewards.rows:
         return
-    metric = metric_of(compared.terms)
-    cells = _with_all(state.plan, _feature_cells(state.plan, [each.row for each in rewards], columns))
-    signs = np.array([each.sign for each in rewards], np.int64)
-    values = np.array([metric.counted(compared.terms, each.value) for each in rewards], np.float64)
-    versions = np.array([each.row.version for each in rewards])
+    metric, signs = metric_of(compared.terms), rewards.signs
+    cells = _with_all(state.plan, _feature_cells(state.plan, rewards.rows, columns))
+    values = np.array([metric.counted(compared.terms, each) for each in rewards.values.tolist()], np.float64)
+    versions = np.array(values_of(rewards.rows, "version"))
     _add(state.labelled, cells, signs)
     for version, counts in state.served.items():
         own = versions == version
@@ -116,40 +116,55 @@ def count_rewards(state: BreakdownState, compared: Compared, rewards: Sequence[O
         _add(counts.total, cells[own], values[own] * signs[own])
 
 
-def _count_pairs(
-    state: BreakdownState,
-    compared: Compared,
-    labels: Sequence[Outcome],
-    answers: Sequence[Mapping[str, Answer]],
-    cells: np.ndarray,
-    signs: np.ndarray,
-) -> None:
+def _given(rows: Sequence[PredictionRow], version: str) -> np.ndarray:
+    """The class id of a version's answer to each row, `_NO_CLASS` for one without, `_NO_ANSWER` where there is none."""
+    found = np.full(len(rows), _NO_ANSWER, np.int64)
+    parts, alone = in_blocks(rows)
+    for block, places, at in parts:
+        if version in block.answers:
+            classes = block.answers[version].classes
+            found[places] = _NO_CLASS if classes is None else classes[at]
+        if version in block.row(0).failed_versions:
+            found[places] = _NO_CLASS
+    for place in alone:
+        answer = answers_of(rows[place]).get(version)
+        if answer is not None:
+            found[place] = _NO_CLASS if answer.c is None else answer.c
+    return found
+
+
+def _values(compared: Compared, labels: Outcomes, version: str, given: np.ndarray) -> np.ndarray:
+    """The value of a version's answer by each label, NaN where there is none."""
     metric, terms = metric_of(compared.terms), compared.terms
 
-    # Where a value follows from the class and the label, each pair of them is scored once.
-    by_class = not metric.reads_probabilities and bool(terms.classes)
-    scored: dict[tuple[int | None, float], float] = {}
-
     def value_of(answer: Answer | None, label: float) -> float:
-        if answer is None:
-            return math.nan
-        if by_class and (answer.c, label) in scored:
-            return scored[answer.c, label]
-        found = metric.counted(terms, metric.value(answer, label, terms))
-        value = math.nan if found is None else found
-        if by_class:
-            scored[answer.c, label] = value
-        return value
+        found = None if answer is None else metric.counted(terms, metric.value(answer, label, terms))
+        return math.nan if found is None else found
 
-    def values_of(version: str) -> np.ndarray:
-        """The version's values, NaN where there is none."""
-        return np.array([value_of(each.get(version), label.value) for each, label in zip(answers, labels, strict=True)])
+    if metric.reads_probabilities or not terms.classes:
+        answers = (answers_of(row).get(version) for row in labels.rows)
+        return np.array(list(map(value_of, answers, labels.values.tolist())), np.float64)
+    # A value follows from the class and the label, so that each pair of them is scored once.
+    known, of = np.unique(labels.values, return_inverse=True)
+    pairs, places = np.unique((given - _NO_CLASS) * len(known) + of, return_inverse=True)
+    values = []
+    for pair in pairs.tolist():
+        class_id, label = pair // len(known) + _NO_CLASS, float(known[pair % len(known)])
+        answer = None if class_id == _NO_ANSWER else Answer(c=None if class_id == _NO_CLASS else class_id)
+        values.append(value_of(answer, label))
+    found: np.ndarray = np.array(values, np.float64)[places]
+    return found
 
-    base_values = values_of(compared.baseline) if state.pairs else np.array([])
+
+def _count_pairs(
+    state: BreakdownState, compared: Compared, labels: Outcomes, given: Mapping[str, np.ndarray], cells: np.ndarray
+) -> None:
+    metric = metric_of(compared.terms)
+    values = {version: _values(compared, labels, version, of) for version, of in given.items() if state.pairs}
     for challenger, counts in state.pairs.items():
-        values = values_of(challenger)
-        known = ~(np.isnan(base_values) | np.isnan(values))
-        base, other, at, sign = base_values[known], values[known], cells[known], signs[known]
+        known = ~(np.isnan(values[compared.baseline]) | np.isnan(values[challenger]))
+        base, other = values[compared.baseline][known], values[challenger][known]
+        at, sign = cells[known], labels.signs[known]
         gains = other - base if metric.higher_is_better else base - other
         _add(counts.n, at, sign)
         _add(counts.base, at, base * sign)
@@ -166,27 +181,23 @@ def _count_pairs(
             _add(counted, at[met], sign[met])
 
 
-def _count_matrices(
-    state: BreakdownState, ids: np.ndarray, answers: Sequence[Mapping[str, Answer]], signs: np.ndarray
-) -> None:
+def _count_matrices(state: BreakdownState, ids: np.ndarray, given: Mapping[str, np.ndarray], signs: np.ndarray) -> None:
     width = state.plan.class_cells + 1
-    other = len(state.plan.classes)
     # An answer without a class is that of a version that failed.
-    columns: dict[int | None, int] = {class_id: place for place, class_id in enumerate(state.plan.classes)}
-    columns[None] = width - 1
+    columns = {class_id: place for place, class_id in enumerate(state.plan.classes)} | {_NO_CLASS: width - 1}
     for version, matrix in state.matrices.items():
-        found = (each.get(version) for each in answers)
-        given = np.array([_NO_ANSWER if each is None else columns.get(each.c, other) for each in found], np.int64)
-        known = given != _NO_ANSWER
-        _add(matrix, (ids * width + given)[known, None], signs[known])
+        known = given[version] != _NO_ANSWER
+        classes, of = np.unique(given[version][known], return_inverse=True)
+        places = np.array([columns.get(each, len(state.plan.classes)) for each in classes.tolist()], np.int64)[of]
+        _add(matrix, (ids[known] * width + places)[:, None], signs[known])
 
 
-def _class_cells(plan: BreakdownPlan, labels: Sequence[float]) -> np.ndarray | None:
+def _class_cells(plan: BreakdownPlan, labels: np.ndarray) -> np.ndarray | None:
     """The place of each true class, the last one for a class that has none; None where classes are not counted."""
     if not plan.classes:
         return None
     places: dict[float, int] = {class_id: place for place, class_id in enumerate(plan.classes)}
-    return np.array([places.get(label, len(places)) for label in labels], np.int64)
+    return np.array([places.get(label, len(places)) for label in labels.tolist()], np.int64)
 
 
 def _with_all(plan: BreakdownPlan, cells: np.ndarray) -> np.ndarray:
@@ -211,9 +222,9 @@ def _are_whole(values: np.ndarray) -> bool:  # and so small that no sum of many 
     return bool((np.abs(values) < 2**45).all() and (values == np.rint(values)).all())
 
 
-def number_of(outcome: str) -> float:
-    """A logged outcome (a JSON number) as experiments count it."""
-    return bounded(float(outcome))
+def numbers_of(outcomes: Sequence[str]) -> np.ndarray:
+    """Logged outcomes (JSON numbers) as experiments count them."""
+    return np.array(list(map(float, outcomes)), np.float64).clip(-_LARGEST, _LARGEST)
 
 
 def places_in(plan: BreakdownPlan, rows: Sequence[Featured], columns: Columns) -> list[int]:
@@ -268,7 +279,7 @@ def _levels(
         elif split.is_numeric:
             yield _ranges(split, column(place)) + first
         else:
-            yield _values(split, column(place)) + first
+            yield _categories(split, column(place)) + first
         first += len(split.segments)
 
 
@@ -288,7 +299,7 @@ def _odd(split: FeatureSplit, values: Sequence[Any]) -> np.ndarray:
     return np.array([other if isinstance(value, str) else _ranges(split, [value])[0] for value in values], np.int64)
 
 
-def _values(split: FeatureSplit, values: Sequence[Any]) -> np.ndarray:
+def _categories(split: FeatureSplit, values: Sequence[Any]) -> np.ndarray:
     values = [None if math.isnan(x) else x for x in values.tolist()] if isinstance(values, np.ndarray) else values
     table: dict[object, int] = {segment.level: place for place, segment in enumerate(split.segments[:-2])}
     other, missing = len(split.segments) - 2, len(split.segments) - 1

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from app.domain.breakdown import BreakdownPlan, BreakdownState
 from app.domain.columns import LoggedLayout
 from app.domain.contract import Feature
 from app.domain.experiment import Configuration
 from app.domain.log_event import OutcomeRow, PredictionRow
+from app.domain.log_page import layouts_in
 from app.domain.outcome import OutcomeKind
 from app.scoring.table import metric_of
 from app.services.breakdown.counting import (
     Columns,
     Compared,
-    Outcome,
+    Outcomes,
     count_labels,
     count_rewards,
     new_state,
-    number_of,
+    numbers_of,
 )
 from app.services.breakdown.plan import KnownColumns
 
@@ -63,13 +66,14 @@ def count_now(sources: Sources, experiment_id: str, plan: BreakdownPlan, compare
     state, counted = new_state(plan, compared), 0
     deadline_s = sources.clock() + BUDGET_S
     for page in sources.log.pages(experiment_id, "reward" if rewarded else "actual"):
-        found = [Outcome(row, number_of(each.present)) for row, each in page if _enters(row, each, rewarded)]
-        taken = found[: MOST_OUTCOMES - counted]
-        layouts = {each.row.layout for each in taken if each.row.layout is not None}
+        found = [(row, each.present) for row, each in page if _enters(row, each, rewarded)]
+        rows, texts = [*zip(*found[: MOST_OUTCOMES - counted], strict=True)] or [(), ()]
+        taken = Outcomes(rows, numbers_of(texts), np.ones(len(rows), np.int64))
+        layouts = layouts_in(rows)
         columns = Columns(sources.features, sources.log.layouts(layouts) if layouts else {})
         (count_rewards if rewarded else count_labels)(state, compared, taken, columns)
-        counted += len(taken)
-        if len(taken) < len(found) or sources.clock() >= deadline_s:
+        counted += len(rows)
+        if len(rows) < len(found) or sources.clock() >= deadline_s:
             return CountedNow(state, counted, is_all=False)
     return CountedNow(state, counted, is_all=True)
 
