@@ -23,7 +23,6 @@ from app.tables.model_columns import Named, same_columns
 
 # In the place of a class id, all of which are above.
 _NO_ANSWER, _NO_CLASS = -1, -2
-_LARGEST = bounded(math.inf)
 
 
 class Columns(NamedTuple):
@@ -65,17 +64,7 @@ def new_state(plan: BreakdownPlan, compared: Compared) -> BreakdownState:
 
 
 def _new_pair(n: int) -> PairCounts:
-    return PairCounts(
-        n=[0] * n,
-        base=[0.0] * n,
-        other=[0.0] * n,
-        gains=[0.0] * n,
-        squares=[0.0] * n,
-        both=[0] * n,
-        only_base=[0] * n,
-        only_other=[0] * n,
-        neither=[0] * n,
-    )
+    return msgspec.convert({name: [0] * n for name in PairCounts.__struct_fields__}, PairCounts)
 
 
 def count_requests(state: BreakdownState, rows: Sequence[PredictionRow], columns: Columns) -> None:
@@ -224,7 +213,7 @@ def _are_whole(values: np.ndarray) -> bool:  # and so small that no sum of many 
 
 def numbers_of(outcomes: Sequence[str]) -> np.ndarray:
     """Logged outcomes (JSON numbers) as experiments count them."""
-    return np.array(list(map(float, outcomes)), np.float64).clip(-_LARGEST, _LARGEST)
+    return np.array([bounded(float(each)) for each in outcomes], np.float64)
 
 
 def places_in(plan: BreakdownPlan, rows: Sequence[Featured], columns: Columns) -> list[int]:
