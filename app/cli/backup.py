@@ -7,14 +7,16 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from app import __version__
 from app.cli.access import registry_of
-from app.errors import BackupRefused, SettingError
+from app.errors import ArtefactRefused, BackupRefused, SettingError
 from app.files import written_as_a_whole
-from app.inference.storage import registry_files
+from app.inference.registry import ModelRegistry
+from app.inference.storage import registry_files, storage_of
 from app.services.queries.doctor import LEAST_FREE_BYTES
 from app.settings import Settings
 from app.store.backup import (
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     target = None if args.to == "-" else _target(Path(args.to))
     # Beside the backup, since /tmp can be smaller than the log.
     scratch = places.data_dir if target is None else target.parent
+    refused = _refused(settings, places)
     try:
         with written_as_a_whole(target) as out:
             contents = _backup(places, None if args.without_log else kind, out, scratch, log)
@@ -83,10 +86,32 @@ def run(args: argparse.Namespace) -> int:
             f"Of the archive at {log.place} it has the manifest, not the files: copy these yourself; {check}",
             file=shown,
         )
+    for version, reason in refused.items():
+        print(
+            f"warning: it has {version} as that is here, which is refused: {reason}. Keep an earlier backup, which may "
+            f"have it sound; if it is of no more use, bakeoff retire {version}",
+            file=sys.stderr,
+        )
     # Only the reader of standard output knows whether the backup is complete there: docker/backup.sh stamps it then.
     if target is not None and not args.without_log:
         _stamp(places.data_dir)
     return 0
+
+
+def _refused(settings: Settings, places: RestoreTargets) -> dict[str, str]:
+    """Why versions may not be served, by name; nothing where there is no key to tell."""
+    key = places.named_key or places.data_dir / KEY
+    if not key.is_file():
+        return {}  # the next step says so
+    refused = {}
+    with suppress(SettingError):  # of a damaged key, which is warned of
+        registry = ModelRegistry(storage_of(settings), load_or_create(places.data_dir, places.named_key).registry)
+        for name in registry.names():
+            try:
+                registry.verified(name)
+            except ArtefactRefused as error:
+                refused[name] = error.message
+    return refused
 
 
 def _archive(named: str | None) -> ArchivedLog | None:

@@ -52,6 +52,7 @@ class BucketStorage:
     def fetch(self) -> None:
         """Make the copy what the bucket has. What was fetched before an `OSError` stays."""
         with self._asking(_LOCK_S):
+            self._same.clear()  # somebody may have mended it since
             self._fetch()
 
     def refresh(self) -> None:
@@ -130,16 +131,15 @@ class BucketStorage:
         etag = self._put_own(key, signature)
         if etag:
             return etag
-        there = self._client.get(key)
-        if there is not None and there.age_s > _CLAIM_S and self._client.get(f"{name}/{MANIFEST}") is None:
+        there, is_published = self._client.get(key), self._client.get(f"{name}/{MANIFEST}") is not None
+        if there is not None and there.age_s > _CLAIM_S and not is_published:
             etag = self._client.put(key, signature, there.etag)
             if etag:
                 return etag
-        raise FileExistsError(
-            errno.EEXIST,
-            f"{name} is being published by another process; if that was killed, the name is free again after an hour",
-            self.place,
-        )
+        reason = "is being published by another process; if that was killed, the name is free again after an hour"
+        if is_published:
+            reason = "has just been published by another process: choose another name"
+        raise FileExistsError(errno.EEXIST, f"{name} {reason}", self.place)
 
     def _put_own(self, key: str, data: bytes) -> str | None:
         """The ETag of an object that did not exist, also where the first answer was lost; `data` are nobody else's."""

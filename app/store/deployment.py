@@ -109,7 +109,7 @@ def refusal(known: str, own: str, place: str) -> str:
     return (
         f"the key of this process ({own[:_SHOWN]}…) is not that of the store at {place} ({known[:_SHOWN]}…): the file "
         f"(DEPLOYMENT_KEY_FILE, or keys/{FILE_NAME} in DATA_DIR) was lost, or is that of another host. Put the "
-        "deployment's key there (bakeoff restore brings back that of a backup; all hosts need the same one), and "
+        "deployment's key there (a backup has it, as keys/deployment.key; all hosts need the same one), and "
         "start the process again. If the key is lost for good, bakeoff accept-key says what that costs"
     )
 

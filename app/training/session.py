@@ -168,9 +168,10 @@ def train(
     versions = []
     for version, result in fitted:
         progress(f"publishing {version}: converting to ONNX and measuring parity")
-        draft = training_draft(version, result, prepared, request.seed)
+        # A number that nobody asked for is the next one when it is published: another may have it by now.
+        draft = training_draft(request.version, result, prepared, request.seed)
         manifest = publish(registry, result.estimator, draft, candidate=entry(registry, request.candidate_by))
-        alias = assign_alias(registry, version) if request.candidate_by is None else None
+        alias = assign_alias(registry, manifest.version) if request.candidate_by is None else None
         versions.append(PublishedVersion(manifest, alias, result.warnings))
     return SessionResult(report=checked.report, versions=tuple(versions))
 
@@ -240,7 +241,7 @@ def assign_alias(registry: ModelRegistry, version: str) -> str | None:
     return alias
 
 
-def training_draft(version: str, fitted: Fitted, prepared: Prepared, seed: int) -> VersionDraft:
+def training_draft(version: str | None, fitted: Fitted, prepared: Prepared, seed: int) -> VersionDraft:
     """Everything that the manifest records of a fitted version, with the drift reference of its training rows."""
     checked, split, contract = prepared.checked, prepared.split, prepared.contract
     rows = prepared.rows[split.training]

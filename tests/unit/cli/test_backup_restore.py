@@ -293,6 +293,17 @@ def test_a_damaged_store_is_not_backed_up(here, tmp_path, capsys):
     assert list(tmp_path.glob("*b.tar.gz*")) == []
 
 
+def test_a_refused_version_is_backed_up_with_a_warning(here, tmp_path, capsys):
+    file = next(path for path in (here.models / "v2").iterdir() if path.name.startswith("model."))
+    file.chmod(0o644)
+    file.write_bytes(b"torn")
+    assert here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
+    said = capsys.readouterr()
+    assert "it has versions v1, v2 and" in said.out
+    assert f"warning: it has v2 as that is here, which is refused: {file} has 4 bytes" in said.err
+    assert "v1" not in said.err
+
+
 def test_a_place_that_cannot_be_written_is_named(here, capsys):
     assert here.run("backup", "--to", "/proc/nothing/b.tar.gz") == 1
     assert "/proc/nothing" in capsys.readouterr().err

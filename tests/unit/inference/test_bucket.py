@@ -145,7 +145,9 @@ def publish_elsewhere(shared):
 
 def test_of_two_publishers_of_one_name_the_other_is_told(shared):
     mine = interrupted(shared, shared.host(), "v1/manifest.sig", lambda: publish_elsewhere(shared))
-    with pytest.raises(RegistryConflict, match="nothing was published: v1 is being published by another process"):
+    with pytest.raises(
+        RegistryConflict, match="nothing was published: v1 has just been published by another process: choose"
+    ):
         mine.publish(manifest(), {"model.joblib": b"mine"}, "v1")
     assert shared.host("c").verified("v1").files == FILES
     with pytest.raises(RegistryConflict, match="'v1' is already published"):
@@ -188,6 +190,17 @@ def test_an_object_that_was_changed_is_refused_and_not_asked_for_at_each_read(sh
     monkeypatch.setattr(registry.storage, "_client", None)
     with pytest.raises(ArtefactRefused, match="its SHA-256"):
         registry.verified("v1")
+
+
+def test_an_object_that_was_mended_is_fetched_by_the_next_reload(shared):
+    shared.host().publish(manifest(), FILES)
+    shared.overwrite("v1/model.joblib", b"other!!")
+    registry = shared.host("b")
+    with pytest.raises(ArtefactRefused):
+        registry.verified("v1")
+    shared.overwrite("v1/model.joblib", FILES["model.joblib"])
+    registry.storage.fetch()
+    assert registry.verified("v1").files == FILES
 
 
 def test_a_version_that_was_signed_with_another_key_is_refused(shared):

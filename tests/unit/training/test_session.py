@@ -179,6 +179,15 @@ def test_below_the_gate_nothing_is_published(registry):
     assert registry.names() == ()
 
 
+def test_a_number_that_another_took_meanwhile_is_the_next_one(registry):
+    def progress(step):
+        if step.startswith("publishing"):
+            train(TrainingRequest(version="v1", variant="stump"), registry, QUICK, quiet)
+
+    train(TrainingRequest(version="first"), registry, QUICK, quiet)
+    assert train(TrainingRequest(), registry, QUICK, progress).names == ("v2",)
+
+
 def test_later_versions_get_no_alias(iris, registry):
     assert assign_alias(iris[0], "v1") is None
     assert iris[0].aliases()["champion"] == "v1"
