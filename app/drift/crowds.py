@@ -10,6 +10,8 @@ What is admitted depends on callers and the order of the log, never on values.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -170,11 +172,9 @@ class Blocks:
             self._arrive(self._gathered, seen, self._last_at_us)
         self._gathered = None
         self._known.begin(user)
-        requests = self._known.requests
-        if requests % EXPIRES_EVERY == 0:
-            self._waiting.expire(requests)
-        if requests - self._opened_after >= SPACED_FOR:
-            self._wait(seen, at_us)
+        if self._known.requests % EXPIRES_EVERY == 0:
+            self._waiting.expire(self._known.requests)
+        self._wait(seen, at_us)
 
     def _gather(self, row: WaitingRow) -> None:
         """Keep the row until its request is complete, unless the lot falls on another one of it."""
@@ -284,14 +284,7 @@ def _remembered(admitted: dict[Caller, tuple[int, ...]], blocks: int) -> dict[Ca
 
 def _by_size(closed: Iterable[_ClosedBlock], streams: int) -> Iterator[ClosedBlocks]:
     """Closed blocks, in order, together with those after them of the same size."""
-    run: list[_ClosedBlock] = []
-    for block in closed:
-        if run and run[0][1] != block[1]:
-            yield _joined(run, streams)
-            run = []
-        run.append(block)
-    if run:
-        yield _joined(run, streams)
+    return (_joined(list(run), streams) for _, run in groupby(closed, itemgetter(1)))
 
 
 def _joined(run: list[_ClosedBlock], streams: int) -> ClosedBlocks:

@@ -300,7 +300,8 @@ def test_a_refused_version_is_backed_up_with_a_warning(here, tmp_path, capsys):
     assert here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
     said = capsys.readouterr()
     assert "it has versions v1, v2 and" in said.out
-    assert f"warning: it has v2 as that is here, which is refused: {file} has 4 bytes" in said.err
+    assert "warning: it has v2 as that is here, which is refused: " in said.err
+    assert "has 4 bytes" in said.err
     assert "v1" not in said.err
 
 
