@@ -153,8 +153,7 @@ class Blocks:
             else:
                 caller, own = known.caller(user), bodies[index * width : (index + 1) * width]
                 if alone and caller[0]:
-                    # As nearly all are: of a caller of one row, who neither waits nor has to. So it is remembered only
-                    # as that of the last request.
+                    # As nearly all are: of a caller of one row, who need not wait, nor be remembered after the next.
                     self._open.append(own)
                     self._alone = caller, (self._blocks,)
                     if len(self._open) == BLOCK:
@@ -254,8 +253,7 @@ def is_ordinary(state: CrowdState, callers: Callers) -> bool:
 
 def after_ordinary(state: CrowdState, rows: int, last_at_us: int) -> CrowdState:
     """The state after `rows` rows for which `is_ordinary` holds; `Blocks` comes to the same one."""
-    total = state.open_rows + rows
-    closed, left = divmod(total, BLOCK)
+    closed, left = divmod(state.open_rows + rows, BLOCK)
     requests = state.requests + rows
     blocks = state.blocks + closed
     admitted = {caller: of for caller, of in _remembered(dict(state.admitted), blocks).items() if caller[0] == 0}
