@@ -7,15 +7,17 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from app import __version__
 from app.cli.access import registry_of
-from app.errors import ArtefactRefused, BackupRefused, SettingError
+from app.errors import ArtefactRefused, BackupRefused, SettingError, UnknownVersion
 from app.files import written_as_a_whole
 from app.inference.registry import ModelRegistry
+from app.inference.retirement import retired_versions
 from app.inference.storage import registry_files, storage_of
 from app.services.queries.doctor import LEAST_FREE_BYTES
 from app.settings import Settings
@@ -71,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
     target = None if args.to == "-" else _target(Path(args.to))
     # Beside the backup, since /tmp can be smaller than the log.
     scratch = places.data_dir if target is None else target.parent
-    refused = _refused(settings, places)
     try:
+        refused = _refused(settings, places)
         with written_as_a_whole(target) as out:
             contents = _backup(places, None if args.without_log else kind, out, scratch, log)
     except OSError as error:
@@ -86,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
             f"Of the archive at {log.place} it has the manifest, not the files: copy these yourself; {check}",
             file=shown,
         )
-    for version, reason in refused.items():
+    for version, reason in sorted(refused.items()):
         print(
             f"warning: it has {version} as that is here, which is refused: {reason}. Keep an earlier backup, which may "
             f"have it sound; if it is of no more use, bakeoff retire {version}",
@@ -99,18 +101,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refused(settings: Settings, places: RestoreTargets) -> dict[str, str]:
-    """Why versions may not be served, by name; nothing where there is no key to tell."""
+    """Why versions that are not retired may not be served, by name; nothing where there is no key to tell.
+
+    Raises `OSError`.
+    """
     key = places.named_key or places.data_dir / KEY
     if not key.is_file():
         return {}  # the next step says so
     refused = {}
     with suppress(SettingError):  # of a damaged key, which is warned of
         registry = ModelRegistry(storage_of(settings), load_or_create(places.data_dir, places.named_key).registry)
-        for name in registry.names():
+        retired: Collection[str] = ()
+        with suppress(ArtefactRefused):  # of the table
+            retired = retired_versions(registry)
+        for name in set(registry.names()).difference(retired):
             try:
                 registry.verified(name)
             except ArtefactRefused as error:
                 refused[name] = error.message
+            except UnknownVersion:
+                continue  # it has just been removed
     return refused
 
 

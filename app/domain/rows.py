@@ -80,7 +80,8 @@ class RowParser:
     def decoded(self, text: bytes) -> np.ndarray | None:
         """The rows of a JSON array of arrays; None where only the decoded values tell whether they are rows."""
         try:
-            return self._matrix(self._decode(text)) if self._plain else None
+            rows = self._decode(text) if self._plain else None
+            return self._matrix(rows) if rows else None
         except ValueError:  # msgspec's own, for whatever is no array of rows of numbers
             return None
 

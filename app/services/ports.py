@@ -166,8 +166,8 @@ class Generations(Protocol):
     May raise `OSError` and `StoreUnavailable`.
 
     `advance` begins a new one, `confirm` reports that this worker has it, and which versions; `behind` counts the
-    workers that have not, and `lacking` has by host the versions that only other hosts have loaded. `leave` ends the
-    worker, for which nobody waits any more.
+    workers that have not, and `lacking` has by host the versions that only others have loaded (in it, if it is given).
+    `leave` ends the worker, for which nobody waits any more.
     """
 
     def current(self) -> str: ...
@@ -178,7 +178,7 @@ class Generations(Protocol):
 
     def behind(self, generation: str) -> int: ...
 
-    def lacking(self) -> Mapping[str, Sequence[str]]: ...
+    def lacking(self, generation: str | None = None, /) -> Mapping[str, Sequence[str]]: ...
 
     def leave(self) -> None: ...
 

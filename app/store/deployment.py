@@ -176,11 +176,18 @@ class StoredGenerations:
             found: int = connection.execute(query, {"generation": generation}).scalar_one()
         return found
 
-    def lacking(self) -> Mapping[str, Sequence[str]]:
-        """By host, the versions that a live worker of another one said it has loaded, and one of this host did not."""
+    def lacking(self, generation: str | None = None) -> Mapping[str, Sequence[str]]:
+        """By host, the versions that a live worker of another one has loaded, and one of this host has not.
+
+        Of the workers that have confirmed `generation`; without it, of all.
+        """
         with self._database.begin(READING) as connection:
             rows = connection.execute(text(_statement(connection, "loaded"))).all()
-        loaded = [(row.host, msgspec.json.decode(row.versions, type=set[str])) for row in rows]
+        loaded = [
+            (row.host, msgspec.json.decode(row.versions, type=set[str]))
+            for row in rows
+            if generation in (None, row.generation)
+        ]
         anywhere = set[str]().union(*(versions for _, versions in loaded))
         lacked: dict[str, set[str]] = defaultdict(set)
         for host, versions in loaded:

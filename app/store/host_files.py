@@ -57,7 +57,7 @@ class SharedGenerations:
         # In place, so that the lock stays. A reader of half of it takes this process to be behind, and asks again.
         os.pwrite(self._own.descriptor, generation.encode(), 0)
 
-    def lacking(self) -> Mapping[str, Sequence[str]]:
+    def lacking(self, _generation: str | None = None) -> Mapping[str, Sequence[str]]:
         """Nothing: all workers read one registry."""
         return {}
 

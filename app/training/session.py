@@ -168,8 +168,10 @@ def train(
     versions = []
     for version, result in fitted:
         progress(f"publishing {version}: converting to ONNX and measuring parity")
-        # A number that nobody asked for is the next one when it is published: another may have it by now.
-        draft = training_draft(request.version, result, prepared, request.seed)
+        # A number that nobody asked for is the next one when it is published: another may have it by now. Not that of a
+        # first pair: of two hosts that found an empty registry, one is told so, and all have one pair.
+        name = version if len(planned) > 1 else request.version
+        draft = training_draft(name, result, prepared, request.seed)
         manifest = publish(registry, result.estimator, draft, candidate=entry(registry, request.candidate_by))
         alias = assign_alias(registry, manifest.version) if request.candidate_by is None else None
         versions.append(PublishedVersion(manifest, alias, result.warnings))

@@ -11,7 +11,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -79,19 +80,19 @@ class Host:
 
     def wait_until_ready(self, path: str = "/health/ready", status: int = 200) -> None:
         """Until it answers `path` with `status`."""
-        eventually(lambda: self.get(path).status_code == status, 120, lambda: self.get("/health").text)
+        answers = partial(self.get, path)
+        eventually(
+            lambda: answers().status_code == status, 120, lambda: answers().text, ignoring=requests.ConnectionError
+        )
 
     @contextmanager
     def cut_off(self) -> Iterator[None]:
         """Within the block neither of its containers that the database knows reaches it."""
-        containers = [self.compose.container(service) for service in ("api", "monitor")]
-        for container in containers:
-            output("docker", "network", "disconnect", self.between, container)
-        try:
+        with ExitStack() as stack:
+            for container in (self.compose.container(service) for service in ("api", "monitor")):
+                output("docker", "network", "disconnect", self.between, container)
+                stack.callback(output, "docker", "network", "connect", self.between, container)
             yield
-        finally:
-            for container in containers:
-                output("docker", "network", "connect", self.between, container)
 
     def kill(self) -> None:
         """End all that it is at once, as a loss of power does."""
@@ -120,7 +121,7 @@ def composed(
     between: str, stack_images: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Compose]]:
     """Makes a project of which these services are in the network too, with more settings of their own."""
-    folder, made = tmp_path_factory.mktemp("hosts"), []
+    folder = tmp_path_factory.mktemp("hosts")
 
     def make(name: str, services: tuple[str, ...], own: dict[str, object], **settings: str) -> Compose:
         added = folder / f"{name}.json"
@@ -128,12 +129,12 @@ def composed(
         each = {"networks": ["default", "between"], **own}
         added.write_text(json.dumps({"services": dict.fromkeys(services, each), "networks": networks}))
         ports = dict.fromkeys(("API_PORT", "UI_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT"), "0")
-        made.append(Compose(f"{between}-{name}", added, {"BAKEOFF_TAG": stack_images, **ports, **settings}))
-        return made[-1]
+        compose = Compose(f"{between}-{name}", added, {"BAKEOFF_TAG": stack_images, **ports, **settings})
+        stack.callback(compose.remove)
+        return compose
 
-    yield make
-    for compose in reversed(made):
-        compose.remove()
+    with ExitStack() as stack:
+        yield make
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +193,7 @@ def published_elsewhere(folder: Path, key: Path, database: str, registry: dict[s
     own = {"DATA_DIR": str(folder), "DEPLOYMENT_KEY_FILE": str(key), "DATABASE_URL": database}
     command = [sys.executable, "-m", "app", "train", "--version", "v3", "--variant", "logistic_regression"]
     env = {**clean_environment(), **registry, **own}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
     return done.stdout + done.stderr
 
 
@@ -259,9 +260,9 @@ class Players:
             thread.join()
 
 
-def logged(database: str) -> set[str]:
+def logged(database: Database) -> set[str]:
     """The ids of all predictions in the log."""
-    log, cursor, ids = EventLog(Database(database)), Cursor(), set()
+    log, cursor, ids = EventLog(database), Cursor(), set()
     while len(page := log.page(cursor, 5000)):
         ids |= {each.prediction_id for each in page.predictions}
         cursor = page.cursor
@@ -296,7 +297,8 @@ def test_a_cut_network_and_a_killed_host_lose_nothing_that_was_acknowledged(
     # The first host's labels too, where the second was cut off while it had the lock of all writers.
     assert {refusal[1:] for refusal in players.refused} == {(503, True)}
     # What the cut host answered meanwhile waited in its memory. The first one's last answers died with it.
-    eventually(lambda: set(answered[:kept]) <= logged(database))
+    with closing(Database(database)) as store:
+        eventually(lambda: set(answered[:kept]) <= logged(store))
     acknowledged = set(players.acknowledged)
     with psycopg.connect(database) as connection:
         found = {row[0] for row in connection.execute("SELECT prediction_id FROM feedback").fetchall()}

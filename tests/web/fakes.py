@@ -245,7 +245,7 @@ class AloneGenerations:
     def confirm(self, generation, versions):
         pass
 
-    def lacking(self):
+    def lacking(self, generation=None):
         return {}
 
     def behind(self, generation):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from app.domain.decision import CONFIGURE, MONITOR, AuditEntry, Decided, DecisionAction, PendingDecision, ProbeResult
@@ -124,7 +125,7 @@ class Decisions:
 
         def transition(latest: Configuration) -> Configuration:
             after = decided_by_person(latest, decision.action, decision.version, available)
-            return require_loaded_everywhere(latest, after, lacking)
+            return require_loaded_everywhere(latest, after, lacking, "version")
 
         return self._commit(
             transition,
@@ -142,7 +143,7 @@ class Decisions:
 
         def transition(latest: Configuration) -> Configuration:
             after = patched(latest, patch, available, self._dependencies.now_us())
-            return require_loaded_everywhere(latest, after, lacking)
+            return require_loaded_everywhere(latest, after, lacking, "ramp" if patch.weights is UNSET else "weights")
 
         return self._commit(
             transition,

@@ -85,21 +85,22 @@ def decided_by_person(
 
 
 def require_loaded_everywhere(
-    before: Configuration, after: Configuration, lacking: Mapping[str, Sequence[str]]
+    before: Configuration, after: Configuration, lacking: Mapping[str, Sequence[str]], field: str
 ) -> Configuration:
     """`after`, if each live host has loaded every version that gets traffic with it; `lacking` has by host those that
     only others have.
 
-    Raises `Contradiction`: a host without a version of the split is not ready, and answers nothing that counts.
+    Raises `Contradiction` about `field`: a host without a version of the split is not ready, and what it answers does
+    not count.
     """
     given = {name for name, weight in after.weights.items() if weight > 0 and not before.weights.get(name)}
     for host, versions in lacking.items():
         if lacked := sorted(given.intersection(versions)):
             raise Contradiction(
-                f"the host {host} has not loaded {', '.join(lacked)}, and would not be ready with that traffic. Bring "
-                "what it lacks to its model registry and reload (POST /models/reload shows what is lacking), or stop "
-                "that host; then send this again",
-                field="weights",
+                f"the host {host} has not loaded {', '.join(lacked)}, and would not be ready with that traffic. If it "
+                "is about to (the models were reloaded, or a worker ended, within 15 s), send this again then. Else "
+                "bring what it lacks to its model registry and reload, or stop that host",
+                field=field,
             )
     return after
 

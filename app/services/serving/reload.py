@@ -263,7 +263,7 @@ class Reload:
         try:
             while (behind := self._generations.behind(generation)) and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
-            return behind, self._generations.lacking()
+            return behind, self._generations.lacking(generation)
         except _UNREACHABLE as error:
             _LOG.warning("reload_not_awaited", extra={"event_fields": {"reason": str(error)}})
             return None, {}

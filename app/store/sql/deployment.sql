@@ -34,7 +34,7 @@ ON CONFLICT (worker) DO UPDATE SET versions = excluded.versions
 DELETE FROM worker_versions WHERE worker NOT IN (SELECT worker FROM workers)
 
 -- name: loaded
-SELECT host, versions FROM workers JOIN worker_versions USING (worker)
+SELECT host, generation, versions FROM workers JOIN worker_versions USING (worker)
 WHERE seen_us > $now_us - 15000000
 
 -- name: versions

@@ -303,6 +303,10 @@ def test_a_refused_version_is_backed_up_with_a_warning(here, tmp_path, capsys):
     assert "warning: it has v2 as that is here, which is refused: " in said.err
     assert "has 4 bytes" in said.err
     assert "v1" not in said.err
+    assert here.run("retire", "v2") == 0
+    capsys.readouterr()
+    assert here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
+    assert "v2 as that is here" not in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_named(here, capsys):

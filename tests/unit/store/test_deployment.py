@@ -189,6 +189,7 @@ def test_what_a_worker_has_not_loaded_is_lacked_by_its_host(database, rows):
     assert hosts.a.lacking() == {}
     hosts.b.confirm("old", ["v1", "v3"])  # whether it can follow is not known
     assert hosts.a.lacking() == {host: ["v2", "v3"]}
+    assert hosts.a.lacking("new") == {}
     hosts.b.leave()
     assert len(rows("SELECT worker FROM worker_versions")) == 1
     hosts.a.confirm("new", ["v1", "v2"])

@@ -188,6 +188,16 @@ def test_a_number_that_another_took_meanwhile_is_the_next_one(registry):
     assert train(TrainingRequest(), registry, QUICK, progress).names == ("v2",)
 
 
+def test_of_two_first_pairs_one_is_published(registry):
+    def progress(step):
+        if step.startswith("publishing v1"):
+            train(TrainingRequest(), registry, QUICK, quiet)
+
+    with pytest.raises(RegistryConflict, match="'v1' is already published"):
+        train(TrainingRequest(), registry, QUICK, progress)
+    assert registry.names() == ("v1", "v2")
+
+
 def test_later_versions_get_no_alias(iris, registry):
     assert assign_alias(iris[0], "v1") is None
     assert iris[0].aliases()["champion"] == "v1"

@@ -39,7 +39,7 @@ class Host:
                 host.confirmed[worker] = generation
                 host.versions[worker] = set(versions)
 
-            def lacking(self):
+            def lacking(self, generation=None):
                 return {worker: sorted({"v1", "v2"} - has) for worker, has in host.versions.items() if len(has) < 2}
 
             def behind(self, generation):
