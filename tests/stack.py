@@ -48,13 +48,18 @@ class Stack(msgspec.Struct, frozen=True):
 
     def container(self, service: str) -> str:
         """The id of the newest container of `service`."""
-        labels = (f"project={self.project}", f"service={service}", "oneoff=False")
-        filters = [word for label in labels for word in ("--filter", f"label=com.docker.compose.{label}")]
-        return output("docker", "ps", "-aq", *filters).split()[0]
+        return container_of(self.project, service)
 
     def python(self, service: str, *arguments: str) -> str:
         """What Python prints inside the container of `service`."""
         return output("docker", "exec", self.container(service), "python", *arguments)
+
+
+def container_of(project: str, service: str) -> str:
+    """The id of the newest container of a service of a Compose project."""
+    labels = (f"project={project}", f"service={service}", "oneoff=False")
+    filters = [word for label in labels for word in ("--filter", f"label=com.docker.compose.{label}")]
+    return output("docker", "ps", "-aq", *filters).split()[0]
 
 
 def output(*command: str, **environment: str) -> str:

@@ -74,9 +74,10 @@ def run(args: argparse.Namespace) -> int:
     # Beside the backup, since /tmp can be smaller than the log.
     scratch = places.data_dir if target is None else target.parent
     try:
+        key = _key(places)
         refused = _refused(settings, places)
         with written_as_a_whole(target) as out:
-            contents = _backup(places, None if args.without_log else kind, out, scratch, log)
+            contents = _backup(places, key, None if args.without_log else kind, out, scratch, log)
     except OSError as error:
         raise BackupRefused(_failure(error, target)) from error
     # Standard output may be the backup itself.
@@ -100,14 +101,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _refused(settings: Settings, places: RestoreTargets) -> dict[str, str]:
-    """Why versions that are not retired may not be served, by name; nothing where there is no key to tell.
-
-    Raises `OSError`.
-    """
+def _key(places: RestoreTargets) -> Path:
+    """The file with the deployment's key. Raises `BackupRefused`: without one it would be made."""
     key = places.named_key or places.data_dir / KEY
     if not key.is_file():
-        return {}  # the next step says so
+        variable = "DATA_DIR" if places.named_key is None else "DEPLOYMENT_KEY_FILE"
+        raise BackupRefused(
+            f"there is no deployment key at {key}, so nothing was ever published with it: is {variable} right?"
+        )
+    return key
+
+
+def _refused(settings: Settings, places: RestoreTargets) -> dict[str, str]:
+    """Why versions that are not retired may not be served, by name. Raises `OSError`."""
     refused = {}
     with suppress(SettingError):  # of a damaged key, which is warned of
         registry = ModelRegistry(storage_of(settings), load_or_create(places.data_dir, places.named_key).registry)
@@ -169,14 +175,8 @@ def _target(path: Path) -> Path:
 
 
 def _backup(
-    places: RestoreTargets, kind: Kind | None, out: IO[bytes], scratch: Path, log: ArchivedLog | None
+    places: RestoreTargets, key: Path, kind: Kind | None, out: IO[bytes], scratch: Path, log: ArchivedLog | None
 ) -> BackupContents:
-    key = places.named_key or places.data_dir / KEY
-    if not key.is_file():
-        variable = "DATA_DIR" if places.named_key is None else "DEPLOYMENT_KEY_FILE"
-        raise BackupRefused(
-            f"there is no deployment key at {key}, so nothing was ever published with it: is {variable} right?"
-        )
     if kind is not None and kind.file is not None:
         _require_room(kind.file, scratch)
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=scratch) as folder:

@@ -169,7 +169,7 @@ def train(
     for version, result in fitted:
         progress(f"publishing {version}: converting to ONNX and measuring parity")
         # A number that nobody asked for is the next one when it is published: another may have it by now. Not that of a
-        # first pair: of two hosts that found an empty registry, one is told so, and all have one pair.
+        # first pair: of two hosts that found an empty registry, one publishes, and the other ends with an error.
         name = version if len(planned) > 1 else request.version
         draft = training_draft(name, result, prepared, request.seed)
         manifest = publish(registry, result.estimator, draft, candidate=entry(registry, request.candidate_by))

@@ -25,7 +25,7 @@ from app.store.engine import Database
 from app.store.event_log import EventLog
 from tests.e2e.api_process import ROOT, ROW
 from tests.infra.terraform_runs import aws_stand_in
-from tests.stack import clean_environment, output
+from tests.stack import clean_environment, container_of, output
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.e2e]
@@ -50,7 +50,7 @@ class Compose(msgspec.Struct, frozen=True):
 
     def container(self, service: str) -> str:
         """The id of the container of `service`."""
-        return self("ps", "-aq", service)
+        return container_of(self.project, service)
 
     def address(self, service: str, network: str) -> str:
         """Where the container of `service` is in a network."""

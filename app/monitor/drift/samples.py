@@ -255,7 +255,7 @@ def _labels(joined: Joined) -> Labels:
     counted = those(joined.rows, _counts)
     which = counted[are_labels[counted]]
     rows, outcomes = taken(joined.rows, which), [joined.events[number].outcome for number in which.tolist()]
-    seqs, epochs, served_at_us = _when(rows)
+    seqs, epochs, served_at_us, _ = _columns(rows)
     # A label is known at the later of the two places: that of its prediction, and that of its feedback, which is behind
     # the last prediction that was in the log before it.
     places: list[Place] = [
@@ -268,28 +268,25 @@ def _labels(joined: Joined) -> Labels:
 
 
 def _requests(rows: Sequence[PredictionRow]) -> Requests:
-    users, keys = (np.zeros(len(rows), dtype=np.int64) for _ in range(2))
-    parts, alone = in_blocks(rows)
-    for block, places, at in parts:
-        users[places] = block.users[at]
-    for place in alone:
-        users[place] = rows[place].user_hash
+    keys = np.zeros(len(rows), dtype=np.int64)
     for place, own_key in enumerate(values_of(rows, "own_key")):
         if own_key is not None:
             keys[place] = key_hash(rows[place])
-    return Requests(rows, *_when(rows), users, keys)
+    return Requests(rows, *_columns(rows), keys)
 
 
-def _when(rows: Sequence[PredictionRow]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The seqs of rows, their config revisions, and when they were served (µs since 1970); shape (n,) each."""
-    seqs, epochs, at_us = (np.zeros(len(rows), dtype=np.int64) for _ in range(3))
+def _columns(rows: Sequence[PredictionRow]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The seqs of rows, their config revisions, when they were served (µs since 1970), and users; shape (n,) each."""
+    seqs, epochs, at_us, users = (np.zeros(len(rows), dtype=np.int64) for _ in range(4))
     parts, alone = in_blocks(rows)
     for block, places, at in parts:
-        seqs[places], epochs[places], at_us[places] = np.array(block.seqs)[at], block.shared.epoch, block.at_us[at]
+        seqs[places] = np.array(block.seqs)[at]
+        epochs[places] = block.shared.epoch
+        at_us[places], users[places] = block.at_us[at], block.users[at]
     for place in alone:
         row = rows[place]
-        seqs[place], epochs[place], at_us[place] = row.seq, row.epoch, row.served_at_us
-    return seqs, epochs, at_us
+        seqs[place], epochs[place], at_us[place], users[place] = row.seq, row.epoch, row.served_at_us, row.user_hash
+    return seqs, epochs, at_us, users
 
 
 def _of_version(requests: Requests, version: str, width: int, columns: RowColumns) -> Requests:

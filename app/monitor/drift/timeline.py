@@ -15,7 +15,6 @@ import numpy as np
 from app.drift.detector_state import DetectorState, Moments
 from app.drift.report import Standing, errors_standing, inputs_standing, outputs_standing
 from app.drift.watch import DriftState, update, update_labels, update_outputs
-from app.monitor.drift.columns import answers_to
 from app.monitor.drift.references import KnownReference
 from app.monitor.drift.samples import (
     Labels,
@@ -27,6 +26,7 @@ from app.monitor.drift.samples import (
     rows_of,
 )
 from app.monitor.projection import DerivedReads
+from app.scoring.answers import classes_of
 from app.services.queries.drift_records import NAME, DriftTimelinePoint, DriftTimelineState, timeline_key
 
 FINEST_SPACING = 20
@@ -135,7 +135,7 @@ class _Errors(NamedTuple):
 
 def _errors_of(labels: Labels, version: str) -> _Errors:
     """The version's errors, by these labels."""
-    given = answers_to(labels.rows, version).classes
+    given = classes_of(labels.rows, version)
     return _Errors(given != labels.values, labels.at_us, given >= 0, labels.declared)
 
 

@@ -16,13 +16,10 @@ from app.domain.contract import Feature
 from app.domain.experiment import ExperimentTerms
 from app.domain.log_event import PredictionRow
 from app.domain.log_page import in_blocks, values_of
-from app.scoring.answers import answers_of
+from app.scoring.answers import NO_ANSWER, NO_CLASS, answers_of, classes_of
 from app.scoring.contract import Answer, bounded
 from app.scoring.table import metric_of
 from app.tables.model_columns import Named, same_columns
-
-# In the place of a class id, all of which are above.
-_NO_ANSWER, _NO_CLASS = -1, -2
 
 
 class Columns(NamedTuple):
@@ -83,7 +80,7 @@ def count_labels(state: BreakdownState, compared: Compared, labels: Outcomes, co
     features = _feature_cells(plan, labels.rows, columns)
     own = [features] if ids is None else [features, ids[:, None] + plan.first_class]
     cells = _with_all(plan, np.concatenate(own, axis=1))
-    given = {version: _given(labels.rows, version) for version in compared.versions}
+    given = {version: classes_of(labels.rows, version) for version in compared.versions}
     _add(state.labelled, cells, labels.signs)
     if ids is not None:
         _count_matrices(state, ids, given, labels.signs)
@@ -105,23 +102,6 @@ def count_rewards(state: BreakdownState, compared: Compared, rewards: Outcomes, 
         _add(counts.total, cells[own], values[own] * signs[own])
 
 
-def _given(rows: Sequence[PredictionRow], version: str) -> np.ndarray:
-    """The class id of a version's answer to each row, `_NO_CLASS` for one without, `_NO_ANSWER` where there is none."""
-    found = np.full(len(rows), _NO_ANSWER, np.int64)
-    parts, alone = in_blocks(rows)
-    for block, places, at in parts:
-        if version in block.answers:
-            classes = block.answers[version].classes
-            found[places] = _NO_CLASS if classes is None else classes[at]
-        if version in block.row(0).failed_versions:
-            found[places] = _NO_CLASS
-    for place in alone:
-        answer = answers_of(rows[place]).get(version)
-        if answer is not None:
-            found[place] = _NO_CLASS if answer.c is None else answer.c
-    return found
-
-
 def _values(compared: Compared, labels: Outcomes, version: str, given: np.ndarray) -> np.ndarray:
     """The value of a version's answer by each label, NaN where there is none."""
     metric, terms = metric_of(compared.terms), compared.terms
@@ -135,11 +115,11 @@ def _values(compared: Compared, labels: Outcomes, version: str, given: np.ndarra
         return np.array(list(map(value_of, answers, labels.values.tolist())), np.float64)
     # A value follows from the class and the label, so that each pair of them is scored once.
     known, of = np.unique(labels.values, return_inverse=True)
-    pairs, places = np.unique((given - _NO_CLASS) * len(known) + of, return_inverse=True)
+    pairs, places = np.unique((given - NO_CLASS) * len(known) + of, return_inverse=True)
     values = []
     for pair in pairs.tolist():
-        class_id, label = pair // len(known) + _NO_CLASS, float(known[pair % len(known)])
-        answer = None if class_id == _NO_ANSWER else Answer(c=None if class_id == _NO_CLASS else class_id)
+        class_id, label = pair // len(known) + NO_CLASS, float(known[pair % len(known)])
+        answer = None if class_id == NO_ANSWER else Answer(c=None if class_id == NO_CLASS else class_id)
         values.append(value_of(answer, label))
     found: np.ndarray = np.array(values, np.float64)[places]
     return found
@@ -173,9 +153,9 @@ def _count_pairs(
 def _count_matrices(state: BreakdownState, ids: np.ndarray, given: Mapping[str, np.ndarray], signs: np.ndarray) -> None:
     width = state.plan.class_cells + 1
     # An answer without a class is that of a version that failed.
-    columns = {class_id: place for place, class_id in enumerate(state.plan.classes)} | {_NO_CLASS: width - 1}
+    columns = {class_id: place for place, class_id in enumerate(state.plan.classes)} | {NO_CLASS: width - 1}
     for version, matrix in state.matrices.items():
-        known = given[version] != _NO_ANSWER
+        known = given[version] != NO_ANSWER
         classes, of = np.unique(given[version][known], return_inverse=True)
         places = np.array([columns.get(each, len(state.plan.classes)) for each in classes.tolist()], np.int64)[of]
         _add(matrix, (ids[known] * width + places)[:, None], signs[known])

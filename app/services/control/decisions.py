@@ -120,15 +120,12 @@ class Decisions:
         promotes a version that a host has not loaded. Going back is never refused for that.
         """
         reason = _Reason(decision.action, decision.actor, decision.note)
-        # Before the transaction: it is asked over another connection, and there may be one alone.
-        lacking = self._dependencies.lacking() if decision.action == "promote" else {}
 
         def transition(latest: Configuration) -> Configuration:
-            after = decided_by_person(latest, decision.action, decision.version, available)
-            return require_loaded_everywhere(latest, after, lacking, "version")
+            return decided_by_person(latest, decision.action, decision.version, available)
 
         return self._commit(
-            transition,
+            self._everywhere(transition, "version") if decision.action == "promote" else transition,
             reason,
             lambda after: after.champion,
         )
@@ -139,14 +136,12 @@ class Decisions:
         Raises `InvalidRequest`, `UnknownVersion`, and `Contradiction` if the patch was made for another revision, or
         gives traffic to a version that a host has not loaded.
         """
-        lacking = self._dependencies.lacking()
 
         def transition(latest: Configuration) -> Configuration:
-            after = patched(latest, patch, available, self._dependencies.now_us())
-            return require_loaded_everywhere(latest, after, lacking, "ramp" if patch.weights is UNSET else "weights")
+            return patched(latest, patch, available, self._dependencies.now_us())
 
         return self._commit(
-            transition,
+            self._everywhere(transition, "ramp" if patch.weights is UNSET else "weights"),
             _Reason(CONFIGURE, actor, patch.note),
             lambda _after: None,
         )
@@ -212,6 +207,12 @@ class Decisions:
         entries = self._log.page(limit + 1, before, experiment_id)
         following = entries[limit - 1].seq if len(entries) > limit else None
         return AuditPage(tuple(entries[:limit]), following)
+
+    def _everywhere(self, transition: Callable[[Configuration], Configuration], field: str) -> Transition:
+        """The transition, refused where a host has not loaded what gets traffic by it."""
+        # Before the transaction: it is asked over another connection, and there may be one alone.
+        lacking = self._dependencies.lacking()
+        return lambda latest: require_loaded_everywhere(latest, transition(latest), lacking, field)
 
     def _commit(
         self,
