@@ -56,6 +56,11 @@ def store_url(request, tmp_path):
     return request.getfixturevalue("postgres_url")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--part`, for tests on several machines."""
+    parser.addoption("--part", metavar="K-of-N", help="run the files of the K-th of N parts only (.ci/run --part)")
+
+
 def pytest_configure() -> None:
     """Hypothesis judges what is found, and not how fast a busy machine finds it."""
     settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -63,9 +68,18 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The order in which workers take the files; one process alone keeps pytest's."""
+    """The order in which workers take the files, and those of a part; one process alone keeps pytest's order."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: workers.rank(item.nodeid))
+    part = config.getoption("part")
+    if part:
+        file_of = {item: item.nodeid.split("::", 1)[0] for item in items}
+        try:
+            files = workers.part_of(file_of.values(), part)
+        except ValueError as error:
+            raise pytest.UsageError(f"--part {error}") from error
+        config.hook.pytest_deselected(items=[item for item in items if file_of[item] not in files])
+        items[:] = [item for item in items if file_of[item] in files]
 
 
 @pytest.hookimpl(tryfirst=True)

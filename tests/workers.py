@@ -1,5 +1,5 @@
-"""How tests share a machine: the order in which files start, the number of workers, the host's network, and the time
-that each file takes of it.
+"""How tests share a machine, or several: the order in which files start, the number of workers, the host's network, the
+time that each file takes of it, and the files of a part.
 
 pytest-xdist hands out whole files (`--dist loadfile` in pyproject.toml), because costly fixtures live as long as their
 module, and in the order of collection (`--no-loadscope-reorder`). `--dist loadgroup` is no alternative: with pytest 9.2
@@ -14,6 +14,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,22 @@ def rank(test_id: str) -> tuple[int, bool]:
     file = test_id.split("::", 1)[0]
     at = STARTED_FIRST.index(file) if file in STARTED_FIRST else len(STARTED_FIRST)
     return at, not file.startswith("tests/e2e/")
+
+
+def part_of(files: Iterable[str], part: str) -> set[str]:
+    """The files of a part of the tests: 2-of-3 is the second of three, each of which has a machine of its own.
+
+    They are dealt out in the order in which they start, there and back again: the long ones come first, and so parts
+    take about as long. Raises `ValueError` where there is no such part.
+    """
+    number, _, count = part.partition("-of-")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise ValueError(f"{part}: there is no such part")
+    hands = range(1, int(count) + 1)
+    in_order = sorted(set(files), key=lambda file: (rank(file), file))
+    return {
+        file for file, hand in zip(in_order, cycle([*hands, *reversed(hands)]), strict=False) if hand == int(number)
+    }
 
 
 def count(cores: int | None = None) -> int:

@@ -117,3 +117,38 @@ def test_where_all_failed_again_nothing_is_flaky(tmp_path: Path) -> None:
     suite_that_ends_with(tmp_path, 1, 1)
     records_failures(tmp_path, ["tests/b.py::test_always"], ["tests/b.py::test_always"])
     assert "FLAKY" not in bash(tmp_path, f"{STAGES}all_tests || list_flaky").stdout
+
+
+@pytest.mark.parametrize(
+    ("part", "said", "passed_on"),
+    [
+        ("", ["== tests", "linted"], "--tests-only"),
+        ("lint", ["linted"], None),
+        ("2-of-3", ["== tests"], "--tests-only --part=2-of-3"),
+    ],
+)
+def test_a_machine_runs_its_part(tmp_path: Path, part: str, said: list[str], passed_on: str | None) -> None:
+    calls = suite_that_ends_with(tmp_path, 0)
+    quick = QUICK.replace("all_tests", "all_others")
+    result = bash(tmp_path, f"{quick}main {part and f'--part {part}'}")
+    assert result.returncode == 0, result.stderr
+    assert [line for line in result.stdout.splitlines() if line in ("== tests", "linted")] == said
+    assert (calls.read_text().strip() if calls.exists() else None) == passed_on
+
+
+def test_a_machine_that_only_lints_prepares_no_containers(tmp_path: Path) -> None:
+    fakes = "install_tools() { :; }\nuse_uv() { :; }\ndocker_and_hosts() { echo containers; }\nlint() { :; }\n"
+    fakes += 'attempt() { echo "has $1"; }\npackages_and_tools() { echo packages; }\nall_tests() { echo tested; }\n'
+    assert "containers" in bash(tmp_path, f"{fakes}main --part 1-of-2").stdout
+    lints = bash(tmp_path, f"{fakes}main --part lint").stdout.splitlines()
+    assert {"packages", "containers", "tested"} & {*lints} == {"packages"}
+
+
+@pytest.mark.parametrize(
+    "options", ["--part", "--part 3-of-2", "--part 0-of-2", "--part tests", "--parts 1-of-2", "lint"]
+)
+def test_a_part_that_there_is_not_is_refused_with_the_usage(options: str) -> None:
+    result = subprocess.run([ROOT / ".ci/run", *options.split()], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: .ci/run [--part lint|K-of-N]\n")
+    assert result.stderr.splitlines()[-1].startswith(".ci/run: no such ")

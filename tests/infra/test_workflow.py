@@ -16,7 +16,8 @@ from tests.infra.repository import ROOT
 
 FILE = ROOT / ".github/workflows/ci.yml"
 WORKFLOW = FILE.read_text()
-STEPS = yaml.safe_load(WORKFLOW)["jobs"]["check"]["steps"]
+JOB = yaml.safe_load(WORKFLOW)["jobs"]["check"]
+STEPS, PARTS = JOB["steps"], JOB["strategy"]["matrix"]["part"]
 
 
 @pytest.mark.parametrize("check", ["workflow-schema", "actionlint", "renovate-schema"])
@@ -28,8 +29,10 @@ def test_the_workflow_and_its_bot_are_valid(check: str) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_it_runs_what_ci_runs() -> None:
-    assert re.search(r"^ +run: \.ci/run$", WORKFLOW, re.M)
+def test_its_machines_run_all_parts_of_ci_and_none_twice() -> None:
+    count = len(PARTS) - 1
+    assert ["lint", *(f"{number}-of-{count}" for number in range(1, count + 1))] == PARTS
+    assert JOB["strategy"]["fail-fast"] is False  # or the failure of one part would hide those of others
 
 
 def test_it_may_read_and_no_more() -> None:
@@ -85,8 +88,8 @@ def stand_in(folder: Path, step: dict) -> str:
 
 
 @pytest.fixture
-def pushed(tmp_path: Path) -> Callable[[str], tuple[int, str]]:
-    """Carries out the workflow as after a push to main, in a repository whose .ci/run is that script.
+def pushed(tmp_path: Path) -> Callable[[str, str], tuple[int, str]]:
+    """Carries out a part of the workflow as after a push to main, in a repository whose .ci/run is that script.
 
     Steps are really run, on this host; actions but the check-out, and Docker, are stand-ins.
     """
@@ -98,37 +101,44 @@ def pushed(tmp_path: Path) -> Callable[[str], tuple[int, str]]:
     shutil.copy(FILE, clone / FILE.relative_to(ROOT))
     script(bin_folder / "docker", 'echo "docker $*"')
 
-    def push(run: str) -> tuple[int, str]:
+    def push(run: str, part: str) -> tuple[int, str]:
         script(clone / ".ci/run", run)
         others = [step for step in STEPS if "uses" in step and "checkout" not in step["uses"]]
-        options = ["-P", "ubuntu-latest=-self-hosted", "--no-cache-server"]
+        options = ["-P", "ubuntu-latest=-self-hosted", "--no-cache-server", "--matrix", f"part:{part}"]
         options += [stand_in(tmp_path, step) for step in others]
         home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
         environment = os.environ | home | {"PATH": f"{bin_folder}:{os.environ['PATH']}"}
         command = [Path(tools.stdout.strip()) / "act", "push", *options]
         folder = repository(clone)
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-        lines = re.findall(r"^\[CI/check\] +(?:\| )?(.*)$", done.stdout, re.M)
+        lines = re.findall(r"^\[CI/check-?\d*\] +(?:\| )?(.*)$", done.stdout, re.M)
         return done.returncode, "\n".join(lines) + done.stderr
 
     return push
 
 
-def test_a_push_prepares_the_machine_and_runs_ci(pushed: Callable[[str], tuple[int, str]]) -> None:
-    status, said = pushed('echo "CI, cache in $CI_CACHE"')
+def test_a_push_prepares_the_machine_and_runs_ci(pushed: Callable[[str, str], tuple[int, str]]) -> None:
+    status, said = pushed('echo "CI $*, cache in $CI_CACHE"', "2-of-4")
     assert status == 0, said
     assert "used actions/setup-python\npython-version=3.11\n" in said
     kept = re.search(r"used actions/cache\npath=(.+)\nkey=ci-Linux-[0-9a-f]{64}\n", said)
     assert kept, said
-    begun = said.index(f"CI, cache in {kept[1]}\n")
+    begun = said.index(f"CI --part 2-of-4, cache in {kept[1]}\n")
     assert "docker pull" in said[:begun]
-    assert "used actions/upload-artifact\nname=reports\n" in said[begun:]
+    assert "used actions/upload-artifact\nname=reports-2-of-4\n" in said[begun:]
+
+
+def test_the_machine_of_lint_pulls_no_images(pushed: Callable[[str, str], tuple[int, str]]) -> None:
+    status, said = pushed('echo "CI $*"', "lint")
+    assert status == 0, said
+    assert "CI --part lint\n" in said
+    assert "docker pull" not in said
 
 
 def test_where_ci_fails_the_job_fails_and_the_reports_are_kept_all_the_same(
-    pushed: Callable[[str], tuple[int, str]],
+    pushed: Callable[[str, str], tuple[int, str]],
 ) -> None:
-    status, said = pushed("echo no good; exit 3")
+    status, said = pushed("echo no good; exit 3", PARTS[1])
     assert status == 1, said
     assert "used actions/upload-artifact\n" in said[said.index("no good\n") :]
     assert "Job failed" in said
