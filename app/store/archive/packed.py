@@ -107,7 +107,7 @@ def batch_of_packed(
         rows.seqs,
         of_one_width(rows.ids.joined, ID_LENGTH),
         rows.times,
-        _requests(rows, tails),
+        requests_of(form, rows.requests, tails.texts),
         rows.own_keys,
         _in_hex(as_bytes(tails.users.astype(">u8"))[:, 2:].tobytes(), 6) if form.user else None,
         _Same(experiment),
@@ -154,10 +154,11 @@ def _times_in(ids: bytes) -> np.ndarray:
     return bytes_of.view(">i8")[:, 0].astype(np.int64)
 
 
-def _requests(rows: PackedRows, tails: Tails) -> Any:
-    if rows.requests is not None and rows.form.request == "hex":
-        return _in_hex(rows.requests, REQUEST_BYTES)
-    return request_ids(rows.form, rows.requests, tails.texts)
+def requests_of(form: Form, requests: bytes | None, texts: Sequence[list[Any]] | None) -> pa.Array:
+    """The ids of the requests of rows of this form, given as `Heads` and `Tails` have them."""
+    if requests is not None and form.request == "hex":
+        return _in_hex(requests, REQUEST_BYTES)
+    return pa.array(request_ids(form, requests, texts), pa.string())
 
 
 def _in_hex(joined: bytes, width: int) -> pa.Array:

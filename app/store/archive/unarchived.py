@@ -13,14 +13,14 @@ from app.domain.prediction_id import ID_LENGTH, SignedIds, raw_of_joined
 from app.errors import ArchiveUnavailable
 from app.services.archive.columns import predictions_of_texts
 from app.store.archive.arrays import joined_in
-from app.store.archive.packed import PackedRows
+from app.store.archive.packed import PackedRows, requests_of
 from app.store.forms import Form, StoredRow
 from app.store.request_ids import request_bytes
-from app.store.unpacking import answers_of, features_of, request_ids, tails_of
+from app.store.unpacking import answers_of, features_of, tails_of
 
 _FORM = msgspec.json.Decoder(Form)
-# The columns of `PackedRows`, after the form.
-_PACKED = ["seq", "time", "prediction_id", "request_id", "id", "log.packed"]
+# The columns of `PackedRows`, after the form: all that the log has of a packed row.
+PACKED = ["seq", "time", "prediction_id", "request_id", "id", "log.packed"]
 
 
 def predictions_of(table: pa.Table) -> list[PredictionRow]:
@@ -41,16 +41,16 @@ def _some(table: pa.Table, places: np.ndarray) -> pa.Table:
 
 
 def rows_in(table: pa.Table) -> tuple[list[PackedRows], list[StoredRow]]:
-    """The packed rows of each form, and the others, in a table with the columns `REPLAYED` and `request_id`."""
+    """The packed rows of each form, and the others, in a table as the reader of `whole` rows gives it."""
     packed, others = [], []
     for form, at in _forms_in(table):
         if form is not None:
-            packed.append(_packed_rows(form, _some(table.select(_PACKED), at)))
+            packed.append(_packed_rows(form, _some(table.select(PACKED), at)))
             continue
         some = _some(table, at)
         requests = some.column("request_id").to_pylist()
         for row, request in zip(predictions_of_texts(some), requests, strict=True):
-            others.append(StoredRow(*msgspec.structs.astuple(row), request))
+            others.append(StoredRow(*[*msgspec.structs.astuple(row), request]))
     return packed, others
 
 
@@ -70,7 +70,7 @@ def _requests_of(form: Form, texts: pa.Array, tails: pa.Array) -> bytes | None:
     try:
         requests = None if form.request == "text" else request_bytes(str(joined_in(texts)[1], "ascii"))
         rest = tails_of(form, tails.to_pylist()).texts if requests is None else None
-        if pa.array(request_ids(form, requests, rest), pa.string()).equals(texts):
+        if requests_of(form, requests, rest).equals(texts):
             return requests
     except ValueError:
         pass
