@@ -251,9 +251,7 @@ def raw_ids(ids: Sequence[str]) -> bytes | None:
     if isinstance(ids, SignedIds):
         return bytes(ids.raw)
     text = "".join(ids)
-    if len(text) != len(ids) * ID_LENGTH or not text.isascii() or {*map(len, ids)} - {ID_LENGTH}:
-        return None
-    return raw_of_joined(text.encode("ascii"))
+    return raw_of_joined(text.encode("ascii")) if text.isascii() and {*map(len, ids)} <= {ID_LENGTH} else None
 
 
 def raw_of_joined(texts: bytes | memoryview) -> bytes | None:
@@ -262,8 +260,7 @@ def raw_of_joined(texts: bytes | memoryview) -> bytes | None:
         raw = binascii.a2b_base64(bytes(texts).translate(_TO_STANDARD), strict_mode=True)
     except ValueError:
         return None
-    # It is shorter where the last id ends in padding.
-    return raw if len(raw) * ID_LENGTH == len(texts) * RAW_LENGTH else None
+    return raw if len(raw) * ID_LENGTH == len(texts) * RAW_LENGTH else None  # it is shorter where padding ends it
 
 
 def texts_of_ids(raw: bytes | memoryview) -> list[str]:

@@ -36,13 +36,12 @@ class Heads(NamedTuple):
     """What the keys and bodies of rows of one form begin with, and the tails of the bodies.
 
     `ids` are the ids of the predictions, `RAW_LENGTH` bytes each, and `requests` those of the requests, `REQUEST_BYTES`
-    each; None in a form that has them as texts in the tails. `tails` are of one width, and so an array, unless the form
-    has texts.
+    each; None in a form that has them as texts in the tails. `tails` are of one width, unless the form has texts.
     """
 
     ids: bytes
     requests: bytes | None
-    tails: list[bytes] | Bytes
+    tails: list[bytes]
 
 
 class Tails(NamedTuple):
@@ -152,16 +151,10 @@ def _columns(classes: np.ndarray | None, values: np.ndarray | None) -> AnswerCol
 def parts_of(form: Form, rows: Sequence[Any]) -> tuple[Heads, Tails]:
     """What rows of this form hold; they have the columns of `RawRow`."""
     bodies, width = [row[BODY] for row in rows], _head_width(form)
-    tails: list[bytes] | Bytes
-    if _has_texts(form):
-        tails = [body[width:] for body in bodies]
-        fixed, read = _matrix([body[:width] for body in bodies], width), tails_of(form, tails)
-    else:
-        whole = _matrix(bodies, width + _tail_width(form))
-        fixed, tails = whole[:, :width], whole[:, width:]
-        read = _read(form, tails, None)
+    tails = [body[width:] for body in bodies]
+    fixed = _matrix([body[:width] for body in bodies], width)
     short = 0 if form.request == "text" else REQUEST_BYTES
-    keys, rest = _matrix([row[KEY] for row in rows], KEY_LENGTH), fixed[:, short:]
+    keys, rest, read = _matrix([row[KEY] for row in rows], KEY_LENGTH), fixed[:, short:], tails_of(form, tails)
     if form.marks:
         marks = np.tile(np.frombuffer(bytes.fromhex(form.marks), np.uint8), (len(rows), 1))
         served = as_bytes(_served(form, read).astype(">f8"))
@@ -173,19 +166,11 @@ def parts_of(form: Form, rows: Sequence[Any]) -> tuple[Heads, Tails]:
 def tails_of(form: Form, tails: Sequence[bytes]) -> Tails:
     """What the tails hold."""
     width = _tail_width(form)
-    if not _has_texts(form):
-        return _read(form, _matrix(tails, width), None)
-    texts = decoded([tail[width:].decode() for tail in tails])
-    return _read(form, _matrix([tail[:width] for tail in tails], width), texts)
-
-
-def _has_texts(form: Form) -> bool:
-    """Whether tails have something behind what has a fixed length."""
-    return bool(form.texts) or form.request == "text"
-
-
-def _read(form: Form, tails: Bytes, texts: Sequence[list[Any]] | None) -> Tails:
-    reader = _Reader(tails)
+    texts = None
+    if form.texts or form.request == "text":
+        texts = decoded([tail[width:].decode() for tail in tails])
+        tails = [tail[:width] for tail in tails]
+    reader = _Reader(_matrix(tails, width))
     users = np.zeros((len(tails), 8), np.uint8)
     if form.user:
         users[:, 2:] = reader.take(6)

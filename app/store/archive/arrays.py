@@ -9,8 +9,6 @@ from itertools import chain
 import numpy as np
 import pyarrow as pa
 
-_TEXT = pa.string()
-
 
 def digest_of_columns(columns: Iterable[pa.Array]) -> bytes:
     """A digest of all values in the columns."""
@@ -44,10 +42,10 @@ def joined_in(column: pa.Array) -> tuple[np.ndarray, memoryview]:
     return np.diff(offsets), memoryview(data or b"")[offsets[0] : offsets[-1]]
 
 
-def of_one_width(joined: bytes, width: int, kind: pa.DataType = _TEXT) -> pa.Array:
-    """A column of values of so many bytes, given one behind the other: texts in UTF-8, or of another kind."""
+def texts_of_one_width(joined: bytes, width: int) -> pa.Array:
+    """A column of texts of one width, given one behind the other in ASCII."""
     ends = np.arange(0, len(joined) + 1, width, dtype=np.int32)
-    return pa.Array.from_buffers(kind, len(ends) - 1, [None, pa.py_buffer(ends), pa.py_buffer(joined)])
+    return pa.Array.from_buffers(pa.string(), len(ends) - 1, [None, pa.py_buffer(ends), pa.py_buffer(joined)])
 
 
 def is_ascending(seqs: pa.ChunkedArray) -> bool:

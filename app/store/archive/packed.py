@@ -21,7 +21,7 @@ from app.services.archive.columns import with_replay
 from app.services.export.batches import Unmatched, column_of, label
 from app.services.export.rows import RowForm
 from app.services.export.schema import ExportSchema, VersionColumns, type_of
-from app.store.archive.arrays import bytes_of, of_one_width
+from app.store.archive.arrays import bytes_of, texts_of_one_width
 from app.store.forms import Form, StoredRow
 from app.store.log_rows import Known
 from app.store.packing import TIME_LENGTH, as_bytes
@@ -58,13 +58,8 @@ def packed_rows(rows: Sequence[Any], form: Form) -> tuple[PackedRows, Tails]:
     """Rows of one form, given with the columns of `RawRow`, and what they hold."""
     heads, tails = parts_of(form, rows)
     seqs, own_keys = np.array([row[SEQ] for row in rows]), pa.array([row[OWN_KEY] for row in rows], pa.string())
-    rest = heads.tails
-    if isinstance(rest, np.ndarray):
-        column = of_one_width(rest.tobytes(), rest.shape[1], pa.binary())
-    else:
-        column = pa.array(rest, pa.binary())
-    ids = SignedIds(heads.ids)
-    return PackedRows(form, seqs, _times_in(heads.ids), ids, heads.requests, own_keys, column), tails
+    ids, bodies = SignedIds(heads.ids), pa.array(heads.tails, pa.binary())
+    return PackedRows(form, seqs, _times_in(heads.ids), ids, heads.requests, own_keys, bodies), tails
 
 
 def digest_of(packed: Iterable[PackedRows], others: Sequence[StoredRow], follow_outcome: Iterable[int]) -> bytes:
@@ -105,7 +100,7 @@ def batch_of_packed(
         return None
     facts = [
         rows.seqs,
-        of_one_width(rows.ids.joined, ID_LENGTH),
+        texts_of_one_width(rows.ids.joined, ID_LENGTH),
         rows.times,
         requests_of(form, rows.requests, tails.texts),
         rows.own_keys,
@@ -162,7 +157,7 @@ def requests_of(form: Form, requests: bytes | None, texts: Sequence[list[Any]] |
 
 
 def _in_hex(joined: bytes, width: int) -> pa.Array:
-    return of_one_width(joined.hex().encode(), 2 * width)
+    return texts_of_one_width(joined.hex().encode(), 2 * width)
 
 
 def _outcomes(rows: PackedRows, schema: ExportSchema, known: Known) -> list[Any]:
