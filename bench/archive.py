@@ -11,7 +11,6 @@ import random
 import sys
 import tempfile
 import time
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +47,7 @@ def served(signer: Signer, number: int, rng: random.Random) -> LoggedPrediction:
     return LoggedPrediction(
         prediction_id=signer.sign_all(**counts, user_hash=0, answers=np.array([0.0]))[0],
         served_at_us=at_us,
-        request_id=uuid.UUID(int=rng.getrandbits(128)).hex,
+        request_id=f"{at_us - 400:014x}{rng.getrandbits(62):018x}",  # as the api makes it
         epoch=1,
         version="v1",
         chosen="v1",

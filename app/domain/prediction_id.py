@@ -251,13 +251,16 @@ def raw_ids(ids: Sequence[str]) -> bytes | None:
     if isinstance(ids, SignedIds):
         return bytes(ids.raw)
     text = "".join(ids)
-    if len(text) != len(ids) * ID_LENGTH or not text.isascii() or {*map(len, ids)} - {ID_LENGTH}:
-        return None
+    return raw_of_joined(text.encode("ascii")) if text.isascii() and {*map(len, ids)} <= {ID_LENGTH} else None
+
+
+def raw_of_joined(texts: bytes | memoryview) -> bytes | None:
+    """The bytes of ids, given one behind the other in ASCII, `ID_LENGTH` each; None where these are not ids."""
     try:
-        raw = binascii.a2b_base64(text.encode("ascii").translate(_TO_STANDARD), strict_mode=True)
+        raw = binascii.a2b_base64(bytes(texts).translate(_TO_STANDARD), strict_mode=True)
     except ValueError:
         return None
-    return raw if len(raw) == len(ids) * RAW_LENGTH else None  # it is shorter where the last id ends in padding
+    return raw if len(raw) * ID_LENGTH == len(texts) * RAW_LENGTH else None  # it is shorter where padding ends it
 
 
 def texts_of_ids(raw: bytes | memoryview) -> list[str]:

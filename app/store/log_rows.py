@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,10 +29,10 @@ _NAMES = msgspec.json.Decoder(tuple[str, ...])
 _NUMBER = msgspec.json.Decoder(int | float)
 _NUMBERS = msgspec.json.Decoder(list[int | float])
 _Row = dict[str, Any]
-# What is known of predictions: a field of `LogRow`, and its value by prediction id.
-Known = dict[str, dict[str, Any]]
-# The places of the columns that `of_ids` finds.
-_OUTCOME_SEQ, _ID, _KIND, _OUTCOME, _RECEIVED, _SEEN = range(6)
+# What is known of predictions: a field of `LogRow`, and its value by the prediction's seq.
+Known = dict[str, dict[int, Any]]
+# Outcomes between two ids that are read for each prediction, before it is taken that most are of others.
+_OUTCOMES_PER_ROW = 3
 _NONE: _Row = dict.fromkeys(("actual", "actual_at_us", "reward", "reward_at_us"))
 # Whether an outcome or a correction holds for a prediction with this seq.
 _Holds = Callable[[Any, int], bool]
@@ -86,25 +86,35 @@ class LogRows:
         corrected = _corrections(connection, seqs, lambda each, _: each.seq <= end.corrections)
         return _corrected(self._decoded(rows, known, _experiments(connection, {row.epoch for row in rows})), corrected)
 
-    def known(self, connection: Connection, seqs: Mapping[str, int], end: Position) -> tuple[Known, set[str]]:
-        """The outcomes of predictions as of `end`, and the ids of those before which one was written.
+    def known(self, connection: Connection, seqs: Mapping[str, int], end: Position) -> tuple[Known, set[int]]:
+        """The outcomes of predictions as of `end`, and the seqs of those before which one was written.
 
         `seqs` are those of the predictions, by id.
         """
-        rows = _of_ids(connection, "of_ids", seqs)
-        # By place: rows of the database take ten times as long to find a column by its name.
-        held = [row for row in rows if row[_OUTCOME_SEQ] <= end.outcomes]
         known: Known = {}
-        for kind in ("actual", "reward"):
-            own = [row for row in held if row[_KIND] == kind]
-            ids, numbers = [row[_ID] for row in own], _NUMBERS.decode(f"[{','.join([row[_OUTCOME] for row in own])}]")
-            known[kind] = dict(zip(ids, numbers if kind == "actual" else map(float, numbers), strict=True))
-            known[f"{kind}_at_us"] = dict(zip(ids, [row[_RECEIVED] for row in own], strict=True))
+        follow_outcome: set[int] = set()
+        kinds: dict[str, tuple[list[int], list[str], list[int]]] = {"actual": ([], [], []), "reward": ([], [], [])}
+        # Unpacked: rows of the database take ten times as long to find a column by its name.
+        for outcome_seq, prediction_id, kind, outcome, received_at_us, seen in _near(connection, seqs):
+            seq = seqs.get(prediction_id)
+            if seq is None:
+                continue
+            if seen < seq:
+                follow_outcome.add(seq)
+            if outcome_seq <= end.outcomes:
+                own, texts, times = kinds[kind]
+                own.append(seq)
+                texts.append(outcome)
+                times.append(received_at_us)
+        for kind, (own, texts, times) in kinds.items():
+            numbers = _NUMBERS.decode(f"[{','.join(texts)}]")
+            known[kind] = dict(zip(own, numbers if kind == "actual" else map(float, numbers), strict=True))
+            known[f"{kind}_at_us"] = dict(zip(own, times, strict=True))
         corrected = _corrections(connection, seqs, lambda each, _: each.seq <= end.corrections)
         for prediction_id, values in corrected.items():
             for name, value in values.items():
-                known.setdefault(name, {})[prediction_id] = value
-        return known, {row[_ID] for row in rows if row[_SEEN] < seqs[row[_ID]]}
+                known.setdefault(name, {})[seqs[prediction_id]] = value
+        return known, follow_outcome
 
     def experiments_of(self, connection: Connection, epochs: set[int]) -> Mapping[int, str]:
         """The ids of the experiments of these config revisions."""
@@ -248,6 +258,17 @@ def _value(row: Any) -> int | float:
 def _came_first(row: Any, seq: int) -> bool:
     """Whether a row was written before the prediction with this seq, which it is of."""
     return bool(row.predictions_seen < seq)
+
+
+def _near(connection: Connection, ids: Collection[str]) -> Sequence[Any]:
+    """The outcomes of predictions with these ids, and of others."""
+    if not ids:
+        return ()
+    # Ids sort by time, so that those of a part of the log are next to each other, but for a few that came late.
+    limit = _OUTCOMES_PER_ROW * len(ids)
+    values = {"first": min(ids), "last": max(ids), "limit": limit}
+    found = connection.execute(text(statements("log")["between_ids"]), values).all()
+    return found if len(found) < limit else _of_ids(connection, "of_ids", ids)
 
 
 def _of_ids(connection: Connection, statement: str, ids: Iterable[str]) -> Sequence[Any]:

@@ -9,7 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from app.domain.log_event import OutcomeRow, PredictionRow
 from app.services.export.batches import user_of
@@ -52,6 +54,23 @@ OUTCOMES = pa.schema(
         ("log.predictions_seen", pa.int64()),
     ]
 )
+# The fields of `OutcomeRow` that the log has, by the names of the columns that have them in a file.
+_LOGGED = pa.schema(
+    [
+        ("seq", pa.int64()),
+        ("prediction_id", pa.string()),
+        ("kind", pa.string()),
+        ("log.outcome", pa.string()),
+        ("time", pa.int64()),
+        ("log.version_ordinal", pa.int64()),
+        ("epoch", pa.int64()),
+        ("counts", pa.bool_()),
+        ("randomised", pa.bool_()),
+        ("answer", pa.float64()),
+        ("user", pa.int64()),
+        ("log.predictions_seen", pa.int64()),
+    ]
+)
 _NUMBERS = msgspec.json.Decoder(list[float])
 
 
@@ -63,10 +82,10 @@ def with_replay(export: pa.Schema) -> pa.Schema:
 def predictions_batch(
     export: pa.RecordBatch,
     rows: Sequence[PredictionRow],
-    follow_outcome: Collection[str],
+    follow_outcome: Collection[int],
     packed: Mapping[int, tuple[str, bytes]],
 ) -> pa.RecordBatch:
-    """The rows as columns. `export` has the same rows; before those with ids in `follow_outcome`, an outcome came.
+    """The rows as columns. `export` has the same rows; before those with seqs in `follow_outcome`, an outcome came.
 
     `packed` has the forms and the tails of those rows that are packed, by seq.
     """
@@ -78,17 +97,12 @@ def predictions_batch(
         [row and row.failed for row in texts],
         [row and row.lacking for row in texts],
         [row and row.layout for row in texts],
-        follows([row.prediction_id for row in rows], follow_outcome),
+        [row.seq in follow_outcome for row in rows],
         [form for form, _ in both],
         [tail for _, tail in both],
     )
     arrays = [pa.array(values, kind) for values, (_, kind) in zip(added, _REPLAY, strict=True)]
     return pa.record_batch([*export.columns, *arrays], schema=with_replay(export.schema))
-
-
-def follows(ids: Sequence[str], follow_outcome: Collection[str]) -> list[bool]:
-    """Whether an outcome came before each of the predictions with these ids."""
-    return [each in follow_outcome for each in ids] if follow_outcome else [False] * len(ids)
 
 
 def predictions_of_texts(table: pa.Table) -> list[PredictionRow]:
@@ -99,55 +113,57 @@ def predictions_of_texts(table: pa.Table) -> list[PredictionRow]:
 
 def follow_outcome_in(table: pa.Table) -> set[str]:
     """The ids of the predictions in a table before which an outcome of theirs was written."""
-    flags = table.column("log.follows_outcome").to_pylist()
-    return {id_ for id_, flag in zip(table.column("prediction_id").to_pylist(), flags, strict=True) if flag}
+    return {*table.column("prediction_id").filter(table.column("log.follows_outcome")).to_pylist()}
+
+
+def logged_outcomes(rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
+    """Outcomes as the log has them, a column for each field, given as rows with the fields of `OutcomeRow`."""
+    fields = [*zip(*rows, strict=True)] or [()] * len(_LOGGED)
+    arrays = [
+        # SQLite gives 0 and 1 for what is true or false.
+        pa.array([*map(bool, values)] if field.type == pa.bool_() else values, field.type)
+        for values, field in zip(fields, _LOGGED, strict=True)
+    ]
+    return pa.record_batch(arrays, schema=_LOGGED)
 
 
 def outcomes_batch(
-    fields: Sequence[Sequence[Any]], versions: Mapping[int, str], experiments: Mapping[int, str]
+    logged: pa.RecordBatch, versions: Mapping[int, str], experiments: Mapping[int, str]
 ) -> pa.RecordBatch:
-    """Outcomes as columns, given as the fields of `OutcomeRow` that the log has, a column for each.
-
-    `versions` are names by ordinal, `experiments` ids by config revision.
-    """
-    seqs, ids, kinds, values, times, ordinals, epochs, counts, randomised, answers, users, seen = fields
-    columns: list[Sequence[Any]] = [
-        seqs,
-        ids,
-        kinds,
-        _NUMBERS.decode(f"[{','.join(values)}]"),
-        times,
-        [experiments.get(epoch) for epoch in epochs],
-        epochs,
-        [versions.get(ordinal) for ordinal in ordinals],
-        [*map(bool, counts)],  # SQLite gives 0 and 1
-        [*map(bool, randomised)],
-        answers,
-        [*map(user_of, users)],
-        values,
-        ordinals,
-        seen,
-    ]
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, OUTCOMES, strict=True)]
-    return pa.record_batch(arrays, schema=OUTCOMES)
+    """Outcomes with the columns of a file. `versions` are names by ordinal, `experiments` ids by config revision."""
+    own = {field.name: column for field, column in zip(logged.schema, logged.columns, strict=True)}
+    users = own["user"]
+    values = {
+        **own,
+        "value": pa.array(_NUMBERS.decode(f"[{','.join(own['log.outcome'].to_pylist())}]"), pa.float64()),
+        "time": own["time"].cast(UTC),
+        "experiment": _named(own["epoch"], experiments),
+        "version": _named(own["log.version_ordinal"], versions),
+        "user": pa.array(map(user_of, users.to_pylist()), pa.string())
+        if pc.max(users).as_py()
+        else pa.nulls(len(users), pa.string()),
+    }
+    return pa.record_batch([values[field.name] for field in OUTCOMES], schema=OUTCOMES)
 
 
-# The place of the config revision among them.
-EPOCH = 6
-_OUTCOME_FIELDS = (
-    *("seq", "prediction_id", "kind", "log.outcome", "time", "log.version_ordinal", "epoch", "counts", "randomised"),
-    *("answer", "user", "log.predictions_seen"),
-)
+def _named(numbers: pa.Array, names: Mapping[int, str]) -> pa.Array:
+    each = numbers.dictionary_encode()
+    return pa.array([*map(names.get, each.dictionary.to_pylist())], pa.string()).take(each.indices)
 
 
 def outcomes_of(table: pa.Table) -> list[OutcomeRow]:
     """The outcomes in a table with the columns of `OUTCOMES`."""
-    return list(map(OutcomeRow, *outcome_columns(table)))
+    return list(map(OutcomeRow, *(_listed(table, name) for name in _LOGGED.names)))
 
 
-def outcome_columns(table: pa.Table) -> list[list[Any]]:
-    """The fields of the outcomes in a table with the columns of `OUTCOMES`, a list for each."""
-    return [_listed(table, name) for name in _OUTCOME_FIELDS]
+def logged_in(table: pa.Table) -> list[pa.Array]:
+    """The columns of `logged_outcomes`, of the outcomes in a table with the columns of `OUTCOMES`."""
+    columns = {name: table.column(name).combine_chunks() for name in _LOGGED.names}
+    users = columns["user"]
+    none = users.null_count == len(users)
+    columns["user"] = pa.array(np.zeros(len(users), np.int64) if none else _listed(table, "user"), pa.int64())
+    columns["time"] = columns["time"].cast(pa.int64())
+    return [*columns.values()]
 
 
 def _listed(table: pa.Table, name: str) -> list[Any]:

@@ -14,18 +14,21 @@ from pathlib import Path
 import msgspec
 
 from app.domain.archive import ArchiveMark
-from app.domain.log_event import Cursor
+from app.domain.log_columns import few_collections
+from app.domain.log_event import EVERY, Cursor
 from app.domain.timestamps import iso_utc
 from app.errors import ArchiveUnavailable, BakeoffError
-from app.services.archive.columns import follow_outcome_in, outcome_columns
+from app.services.archive.columns import logged_in, logged_outcomes
 from app.services.archive.manifest import ASIDE, MANIFEST, ArchivedFile, FileKind, Manifest, written
 from app.services.archive.plan import Reach, Span, next_span, reach_of
 from app.services.export.rows import Position
+from app.store.archive.arrays import digest_of_columns
 from app.store.archive.log import ArchivableLog
-from app.store.archive.packed import digest_of, rows_in
+from app.store.archive.packed import digest_of
 from app.store.archive.places import DRAFTS, Place, drafts_in
 from app.store.archive.reader import ArchiveReader
-from app.store.archive.writing import Digests, SpanWriter, digest_of_outcomes
+from app.store.archive.unarchived import rows_in
+from app.store.archive.writing import Digests, SpanWriter
 
 _SEQS_PER_STEP = 200_000
 _KEPT = "Nothing was removed from the log"
@@ -88,15 +91,20 @@ class Archiver:
         self._going_on = going_on
         self._progress = progress
 
-    def plan(self, before_us: int) -> Plan:
-        """What was served, or received, before `before_us` (µs since 1970) and may go. Raises `StoreUnavailable`."""
+    def plan(self, before_us: int, seqs: int = EVERY) -> Plan:
+        """What was served, or received, before `before_us` (µs since 1970) and may go, or up to `seqs` of each kind.
+
+        Raises `StoreUnavailable`.
+        """
         mark = self._log.mark()
         after, outcomes_after = (mark.predictions, mark.outcomes) if mark else (0, 0)
         reach = self._reach()
-        young = self._log.first_since("predictions", after, reach.predictions, before_us)
-        until = max(after, reach.predictions if young is None else young - 1)
-        young_outcome = self._log.first_since("outcomes", outcomes_after, reach.outcomes, before_us)
-        outcomes_until = max(outcomes_after, reach.outcomes if young_outcome is None else young_outcome - 1)
+        whole = Span((after, max(after, reach.predictions)), (outcomes_after, max(outcomes_after, reach.outcomes)))
+        span = next_span(whole, seqs)
+        young = self._log.first_since("predictions", *span.predictions, before_us)
+        young_outcome = self._log.first_since("outcomes", *span.outcomes, before_us)
+        until = span.predictions[1] if young is None else young - 1
+        outcomes_until = span.outcomes[1] if young_outcome is None else young_outcome - 1
         span = Span((after, until), (outcomes_after, outcomes_until))
         return Plan(span, reach.limited_by if young is None else None)
 
@@ -105,10 +113,15 @@ class Archiver:
 
         Raises `StoreUnavailable`, `ArchiveUnavailable`, and `ArchivingStopped` where it was told to stop.
         """
+        with few_collections():
+            return self._run(before_us)
+
+    def _run(self, before_us: int) -> Archived:
         manifest = self.recover()
         done = Archived()
         while True:
-            plan = self.plan(before_us)
+            # Not all of it each time: a log of ten steps would be read five times.
+            plan = self.plan(before_us, _SEQS_PER_STEP)
             span = self._step(plan.span)
             if not len(span):
                 return msgspec.structs.replace(done, limited_by=plan.limited_by)
@@ -134,9 +147,8 @@ class Archiver:
         ends = self._log.ends()
         return reach_of(ends.last_prediction, ends.last_outcome, self._cursors(), self._log.first_window())
 
-    def _step(self, whole: Span) -> Span:
-        """The next step of a span. An outcome goes with its prediction, or later."""
-        span = next_span(whole, _SEQS_PER_STEP)
+    def _step(self, span: Span) -> Span:
+        """What can go of a span. An outcome goes with its prediction, or later."""
         ahead = self._log.first_ahead(*span.outcomes, span.predictions[1])
         return span if ahead is None else Span(span.predictions, (span.outcomes[0], ahead - 1))
 
@@ -227,7 +239,7 @@ class Archiver:
         for file in new:
             if not self._place.is_same(file):
                 raise self._differs(f"{file.name} is not as it was written", advice)
-        reader = ArchiveReader(self._place, manifest, whole=True)
+        reader = ArchiveReader(self._place, manifest, whole=True, checked=new)
         for (kind, after, until), expected in digests.items():
             if _digest(reader, kind, after, until) != expected:
                 raise self._differs(f"{kind} {after + 1:,} to {until:,} are not those of the log", advice)
@@ -255,5 +267,7 @@ class Archiver:
 def _digest(reader: ArchiveReader, kind: FileKind, after: int, until: int) -> bytes:
     table = reader.table(kind, after, until)
     if kind == "outcomes":
-        return digest_of_outcomes([] if table is None else outcome_columns(table))
-    return digest_of([], [], ()) if table is None else digest_of(*rows_in(table), follow_outcome_in(table))
+        return digest_of_columns(logged_outcomes(()).columns if table is None else logged_in(table))
+    if table is None:
+        return digest_of([], [], ())
+    return digest_of(*rows_in(table), table.column("seq").filter(table.column("log.follows_outcome")).to_pylist())

@@ -23,9 +23,9 @@ from app.errors import ArchiveUnavailable
 from app.services.archive.columns import REPLAYED
 from app.services.archive.manifest import ASIDE, MANIFEST, ArchivedFile, FileKind, Manifest, file_name, written
 from app.services.export.batches import user_of
-from app.store.archive.packed import predictions_of
 from app.store.archive.places import Place, drafts_in, sum_of
 from app.store.archive.reader import opened
+from app.store.archive.unarchived import predictions_of
 from app.store.archive.writing import parquet_writer
 from app.store.erasing import Found
 

@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
+import pyarrow as pa
 from sqlalchemy import Connection, text
 
 from app.domain.archive import ArchiveMark
 from app.domain.columns import LoggedLayout
 from app.domain.prediction_id import RAW_LENGTH, served_at_bytes, texts_of_ids
 from app.errors import StoreUnavailable
+from app.services.archive.columns import logged_outcomes
 from app.services.archive.manifest import FileKind
 from app.services.export.rows import LogRow, Position, RowCount, Selection
 from app.store.archive.marks import last_mark
@@ -60,14 +62,14 @@ class PackedPart(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Predictions of a part of the log, and the ids of those before which an outcome of theirs was written.
+    """Predictions of a part of the log, and the seqs of those before which an outcome of theirs was written.
 
     `known` are their outcomes; `experiments` are ids by config revision.
     """
 
     packed: list[PackedPart]
     others: list[StoredRow]
-    follow_outcome: set[str]
+    follow_outcome: set[int]
     known: Known
     experiments: Mapping[int, str]
     layouts: Mapping[int, LoggedLayout]
@@ -138,7 +140,7 @@ class ArchivableLog:
         least = None if behind.key is None else texts_of_ids(bytes(behind.key).ljust(RAW_LENGTH, b"\0"))[0]
         for start, end in _parts(after, until) if behind.old or least else ():
             with self._database.begin(READING) as connection:
-                span = {"after": start, "until": end}
+                span = {"after": start, "until": end, "least": "" if behind.old else least}
                 outcomes = connection.execute(text(statements("archive")["outcomes_of_span"]), span).all()
                 ids = [prediction_id for _, prediction_id in outcomes]
                 ahead = _old_ahead(connection, ids, predictions) if behind.old else set()
@@ -166,7 +168,7 @@ class ArchivableLog:
             packed = [PackedPart(*packed_rows(rows, forms[number]), rows) for number, rows in by_form(raw).items()]
             seqs = {row.prediction_id: row.seq for row in others}
             for each in packed:
-                seqs |= zip(each.rows.ids, each.rows.seqs.tolist(), strict=True)
+                seqs |= zip(each.rows.ids.texts, each.rows.seqs.tolist(), strict=True)
             known, follow_outcome = self._rows.known(connection, seqs, end)
             epochs = {each.rows.form.epoch for each in packed} | {row.epoch for row in others}
             experiments = self._rows.experiments_of(connection, epochs)
@@ -178,10 +180,10 @@ class ArchivableLog:
         with self._database.begin(READING) as connection:
             return self._rows.of(connection, rows, end)
 
-    def outcomes(self, after: int, until: int) -> Sequence[Any]:
-        """The outcomes of this span, with the fields of `OutcomeRow` that the log has."""
+    def outcomes(self, after: int, until: int) -> pa.RecordBatch:
+        """The outcomes of this span, a column for each field that the log has."""
         with self._database.begin(READING) as connection:
-            return outcomes_after(connection, after, until, until - after)
+            return logged_outcomes(outcomes_after(connection, after, until, until - after))
 
     def experiments_of(self, epochs: set[int]) -> dict[int, str]:
         """The ids of the experiments of these config revisions."""

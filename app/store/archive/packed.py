@@ -1,14 +1,14 @@
-"""Packed rows of the log as columns of an archive's files, and back, form by form rather than row by row.
+"""Packed rows of the log as columns of an archive's files, form by form rather than row by row.
 
 A file has the form of each packed row (`log.form`), and the tail of its body (`log.packed`); the head follows from the
-ids. So what is read from a file is what the log had, byte by byte.
+ids. So what is read from a file (`unarchived.py`) is what the log had, byte by byte.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
-from itertools import repeat
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,54 +16,60 @@ import numpy as np
 import pyarrow as pa
 
 from app.domain.columns import LoggedLayout
-from app.domain.log_event import PredictionRow
-from app.domain.prediction_id import RAW_LENGTH, raw_ids, texts_of_ids
-from app.errors import ArchiveUnavailable
-from app.services.archive.columns import follows, predictions_of_texts, with_replay
+from app.domain.prediction_id import ID_LENGTH, RAW_LENGTH, SignedIds
+from app.services.archive.columns import with_replay
 from app.services.export.batches import Unmatched, column_of, label
 from app.services.export.rows import RowForm
 from app.services.export.schema import ExportSchema, VersionColumns, type_of
+from app.store.archive.arrays import bytes_of, texts_of_one_width
 from app.store.forms import Form, StoredRow
 from app.store.log_rows import Known
-from app.store.packing import TIME_LENGTH
-from app.store.request_ids import request_bytes
-from app.store.unpacking import OWN_KEY, SEQ, Heads, Tails, answers_of, features_of, parts_of, request_ids, tails_of
+from app.store.packing import TIME_LENGTH, as_bytes
+from app.store.request_ids import REQUEST_BYTES
+from app.store.unpacking import OWN_KEY, SEQ, Tails, parts_of, request_ids
 
-_FORM = msgspec.json.Decoder(Form)
-_OUTCOMES = ("actual", "actual_at_us", "reward", "reward_at_us", "actual_corrected_at_us", "reward_corrected_at_us")
+# The fields of `Known`, and the columns that have them.
+_OUTCOMES = {
+    "actual": "actual",
+    "actual_at_us": "actual_time",
+    "reward": "reward",
+    "reward_at_us": "reward_time",
+    "actual_corrected_at_us": "actual_corrected_time",
+    "reward_corrected_at_us": "reward_corrected_time",
+}
 
 
 class PackedRows(NamedTuple):
-    """Rows of one form, in the order of their seqs; `times` are those of serving (µs since 1970)."""
+    """Rows of one form, in the order of their seqs; `times` are those of serving (µs since 1970).
+
+    `requests` and `tails` are those of `Heads`.
+    """
 
     form: Form
     seqs: np.ndarray
     times: np.ndarray
-    own_keys: list[str | None]
-    heads: Heads
-
-    @property
-    def ids(self) -> list[str]:
-        """The ids of the predictions."""
-        return texts_of_ids(self.heads.ids)
+    ids: SignedIds
+    requests: bytes | None
+    own_keys: pa.Array
+    tails: pa.Array
 
 
 def packed_rows(rows: Sequence[Any], form: Form) -> tuple[PackedRows, Tails]:
     """Rows of one form, given with the columns of `RawRow`, and what they hold."""
     heads, tails = parts_of(form, rows)
-    seqs, own_keys = np.array([row[SEQ] for row in rows], np.int64), [row[OWN_KEY] for row in rows]
-    return PackedRows(form, seqs, _times_in(heads.ids), own_keys, heads), tails
+    seqs, own_keys = np.array([row[SEQ] for row in rows]), pa.array([row[OWN_KEY] for row in rows], pa.string())
+    ids, bodies = SignedIds(heads.ids), pa.array(heads.tails, pa.binary())
+    return PackedRows(form, seqs, _times_in(heads.ids), ids, heads.requests, own_keys, bodies), tails
 
 
-def digest_of(packed: Iterable[PackedRows], others: Sequence[StoredRow], follow_outcome: Collection[str]) -> bytes:
-    """A digest of all values of the rows, and of which of them an outcome came before."""
+def digest_of(packed: Iterable[PackedRows], others: Sequence[StoredRow], follow_outcome: Iterable[int]) -> bytes:
+    """A digest of all values of the rows, and of the seqs of those which an outcome came before."""
     digest = hashlib.sha256()
     for rows in sorted(packed, key=lambda each: text_of(each.form)):
-        digest.update(text_of(rows.form).encode())
-        for array in (rows.seqs, rows.times):
-            digest.update(array.astype("<i8").tobytes())
-        digest.update(rows.heads.ids)
-        digest.update(msgspec.msgpack.encode([rows.heads.requests, rows.own_keys, rows.heads.tails]))
+        digest.update(f"{text_of(rows.form)} {len(rows.seqs)}".encode())
+        fixed = rows.seqs.tobytes(), rows.times.tobytes(), rows.ids.raw, rows.requests or b""
+        for part in (*fixed, *bytes_of(rows.own_keys), *bytes_of(rows.tails)):
+            digest.update(part)
     digest.update(msgspec.msgpack.encode([others, sorted(follow_outcome)]))
     return digest.digest()
 
@@ -78,7 +84,7 @@ def batch_of_packed(
     tails: Tails,
     schema: ExportSchema,
     known: Known,
-    follow_outcome: Collection[str],
+    follow_outcome: Collection[int],
     experiment: str | None,
     layout: LoggedLayout | None,
 ) -> pa.RecordBatch | None:
@@ -92,15 +98,13 @@ def batch_of_packed(
     features = None if answers is None else _features(form, tails, schema, layout, unmatched)
     if answers is None or features is None:
         return None
-    ids = rows.ids
-    users = None if not form.user else [f"{user:012x}" for user in tails.users.tolist()]
     facts = [
         rows.seqs,
-        ids,
+        texts_of_one_width(rows.ids.joined, ID_LENGTH),
         rows.times,
-        request_ids(form, rows.heads.requests, tails.texts),
+        requests_of(form, rows.requests, tails.texts),
         rows.own_keys,
-        users,
+        _in_hex(as_bytes(tails.users.astype(">u8"))[:, 2:].tobytes(), 6) if form.user else None,
         _Same(experiment),
         _Same(form.epoch),
         _Same(form.version),
@@ -111,59 +115,16 @@ def batch_of_packed(
         _Same(form.synthetic),
         tails.latencies_us / 1000,
     ]
-    odd = [msgspec.json.encode(unmatched[place]).decode() if place in unmatched else None for place in range(number)]
-    columns = [*facts, *_outcomes(ids, form.version, schema, known), *features, *answers, odd if unmatched else None]
-    columns += _replayed(rows, ids, follow_outcome)
+    columns = [*facts, *_outcomes(rows, schema, known), *features, *answers, _odd(unmatched, number)]
+    columns += _replayed(rows, follow_outcome)
     whole = with_replay(schema.arrow)
     arrays = [_array(column, field.type, number) for column, field in zip(columns, whole, strict=True)]
     return pa.record_batch(arrays, schema=whole)
 
 
-def predictions_of(table: pa.Table) -> list[PredictionRow]:
-    """The rows in a table of a file, with the columns of `REPLAYED` that it has."""
-    found: list[PredictionRow] = []
-    places: list[int] = []
-    for form, at in _forms_in(table):
-        some = table.take(pa.array(at)) if len(at) < len(table) else table
-        found += predictions_of_texts(some) if form is None else _predictions(form, some)
-        places += at.tolist()
-    if len(places) == len(found) and all(map(int.__eq__, places, range(len(places)))):
-        return found
-    return [row for _, row in sorted(zip(places, found, strict=True), key=lambda pair: pair[0])]
-
-
-def rows_in(table: pa.Table) -> tuple[list[PackedRows], list[StoredRow]]:
-    """The packed rows of each form, and the others, in a table with the columns `REPLAYED` and `request_id`."""
-    packed, others = [], []
-    for form, at in _forms_in(table):
-        some = table.take(pa.array(at))
-        if form is None:
-            requests = some.column("request_id").to_pylist()
-            rows = predictions_of_texts(some)
-            others += [
-                StoredRow(*[*msgspec.structs.astuple(row), request])
-                for row, request in zip(rows, requests, strict=True)
-            ]
-            continue
-        tails = some.column("log.packed").to_pylist()
-        requests = _requests_of(form, some.column("request_id").to_pylist(), tails)
-        ids, seqs = raw_ids(some.column("prediction_id").to_pylist()), some.column("seq").to_numpy()
-        if ids is None:
-            raise ArchiveUnavailable("a packed row in the archive has an id that is none of this service")
-        times = some.column("time").cast(pa.int64()).to_numpy()
-        packed.append(PackedRows(form, seqs, times, some.column("id").to_pylist(), Heads(ids, requests, tails)))
-    return packed, others
-
-
-def _requests_of(form: Form, texts: list[str], tails: list[bytes]) -> bytes | None:
-    """The ids of requests as `Heads` has them. Raises `ArchiveUnavailable` where they are none of this form."""
-    try:
-        requests = None if form.request == "text" else request_bytes("".join(texts))
-        if request_ids(form, requests, tails_of(form, tails).texts) == texts:
-            return requests
-    except ValueError:
-        pass
-    raise ArchiveUnavailable("a packed row in the archive has another request_id than its form says")
+def _odd(unmatched: Unmatched, number: int) -> list[str | None] | None:
+    places = range(number) if unmatched else ()
+    return [msgspec.json.encode(unmatched[at]).decode() if at in unmatched else None for at in places] or None
 
 
 class _Same(NamedTuple):
@@ -188,12 +149,45 @@ def _times_in(ids: bytes) -> np.ndarray:
     return bytes_of.view(">i8")[:, 0].astype(np.int64)
 
 
-def _outcomes(ids: Sequence[str], version: str, schema: ExportSchema, known: Known) -> list[Any]:
-    columns: list[Any] = [[*map(known[name].get, ids)] if known.get(name) else None for name in _OUTCOMES]
-    if columns[0] is not None:
-        classes, as_number = schema.classes_of(version), schema.actual_is_number
-        columns[0] = [None if value is None else label(value, classes, as_number=as_number) for value in columns[0]]
+def requests_of(form: Form, requests: bytes | None, texts: Sequence[list[Any]] | None) -> pa.Array:
+    """The ids of the requests of rows of this form, given as `Heads` and `Tails` have them."""
+    if requests is not None and form.request == "hex":
+        return _in_hex(requests, REQUEST_BYTES)
+    return pa.array(request_ids(form, requests, texts), pa.string())
+
+
+def _in_hex(joined: bytes, width: int) -> pa.Array:
+    return texts_of_one_width(joined.hex().encode(), 2 * width)
+
+
+def _outcomes(rows: PackedRows, schema: ExportSchema, known: Known) -> list[Any]:
+    classes, as_number = schema.classes_of(rows.form.version), schema.actual_is_number
+    columns: list[Any] = []
+    for name, column in _OUTCOMES.items():
+        places, values = _placed(rows.seqs, known.get(name, {}))
+        if not values:
+            columns.append(None)
+            continue
+        values = values if as_number or name != "actual" else _labels(values, classes)
+        at, missing = np.zeros(len(rows.seqs), np.int64), np.ones(len(rows.seqs), bool)
+        at[places], missing[places] = np.arange(len(places)), False
+        columns.append(pa.array(values, schema.arrow.field(column).type).take(pa.array(at, mask=missing)))
     return columns
+
+
+def _placed(seqs: np.ndarray, given: Mapping[int, Any]) -> tuple[np.ndarray, list[Any]]:
+    """The places of those seqs that are among the ascending `seqs`, and their values."""
+    wanted = np.fromiter(given, np.int64, len(given))
+    places = np.searchsorted(seqs, wanted)
+    own = seqs.take(places, mode="clip") == wanted
+    return places[own], [*compress(given.values(), own.tolist())]
+
+
+def _labels(values: Sequence[Any], classes: Sequence[str]) -> list[Any]:
+    if {*map(type, values)} == {int}:  # but for odd ones, there are few
+        named = {value: label(value, classes, as_number=False) for value in {*values}}
+        return [*map(named.get, values)]
+    return [label(value, classes, as_number=False) for value in values]
 
 
 def _features(
@@ -255,39 +249,7 @@ def _answer(version: VersionColumns, classes: np.ndarray | None, values: np.ndar
     return [names, *shares]
 
 
-def _replayed(rows: PackedRows, ids: Sequence[str], follow_outcome: Collection[str]) -> list[Any]:
+def _replayed(rows: PackedRows, follow_outcome: Collection[int]) -> list[Any]:
     """Of the columns that only a replay needs, those of text are for rows that are not packed."""
-    follow = follows(ids, follow_outcome)
-    return [None, None, None, None, None, follow, _Same(text_of(rows.form)), rows.heads.tails]
-
-
-def _forms_in(table: pa.Table) -> list[tuple[Form | None, np.ndarray]]:
-    """The forms of the rows of a table, None for those that are not packed, and the places of the rows of each."""
-    if "log.form" not in table.column_names:  # schema 1
-        return [(None, np.arange(len(table)))]
-    column = table.column("log.form").combine_chunks()
-    column = column if isinstance(column, pa.DictionaryArray) else column.dictionary_encode()
-    codes = column.indices.fill_null(-1).to_numpy()
-    texts = column.dictionary.to_pylist()
-    return [
-        (None if code < 0 else _FORM.decode(texts[code]), np.flatnonzero(codes == code))
-        for code in np.unique(codes).tolist()
-    ]
-
-
-def _predictions(form: Form, table: pa.Table) -> list[PredictionRow]:
-    tails = tails_of(form, table.column("log.packed").to_pylist())
-    columns = (
-        table.column("seq").to_pylist(),
-        table.column("prediction_id").to_pylist(),
-        table.column("time").cast(pa.int64()).to_pylist(),
-        *map(repeat, (form.epoch, form.version, form.chosen, form.assignment, form.propensity)),
-        *map(repeat, (form.counts, form.synthetic)),
-        tails.users.tolist(),
-        features_of(form, tails),
-        answers_of(tails),
-        tails.latencies_us.tolist(),
-        table.column("id").to_pylist(),
-        *map(repeat, (form.failed, form.layout, form.lacking)),
-    )
-    return list(map(PredictionRow, *columns))
+    follow = np.isin(rows.seqs, [*follow_outcome])
+    return [None, None, None, None, None, follow, _Same(text_of(rows.form)), rows.tails]

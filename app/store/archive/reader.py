@@ -17,8 +17,9 @@ from app.domain.log_event import OutcomeRow, PredictionRow
 from app.errors import ArchiveUnavailable
 from app.services.archive.columns import OUTCOMES, REPLAYED, follow_outcome_in, outcomes_of
 from app.services.archive.manifest import MANIFEST, ArchivedFile, FileKind, Manifest, read_manifest
-from app.store.archive.packed import predictions_of
+from app.store.archive.arrays import is_ascending
 from app.store.archive.places import Place
+from app.store.archive.unarchived import PACKED, predictions_of
 
 # Row groups that are kept, each some thousands of rows: pages of a replay go on where the last one ended. No file is
 # kept open: as long as one is, the disk keeps it, also after an erasure has put another one in its place.
@@ -42,17 +43,23 @@ class _Group(NamedTuple):
 class ArchiveReader:
     """Reads the archive at a place, by its own manifest or a given one. Raises `ArchiveUnavailable`. For one thread.
 
-    `whole`: of packed rows also what a replay does not need, the ids of requests.
+    `whole`: of predictions all that the log has, not what a replay needs. `checked` are files that the caller has
+    compared with their sums.
     """
 
-    def __init__(self, place: Place, manifest: Manifest | None = None, *, whole: bool = False) -> None:
+    def __init__(
+        self,
+        place: Place,
+        manifest: Manifest | None = None,
+        *,
+        whole: bool = False,
+        checked: Collection[ArchivedFile] = (),
+    ) -> None:
         self.place = place
         self._manifest = manifest
-        self._columns = {
-            kind: (*names, *["request_id"][: whole and kind == "predictions"]) for kind, names in _COLUMNS.items()
-        }
+        self._whole = whole
         self._files: OrderedDict[str, tuple[pq.FileMetaData, list[_Group]]] = OrderedDict()
-        self._checked: set[tuple[str, str]] = set()
+        self._checked = {(file.name, file.sha256) for file in checked}
         self._tables: OrderedDict[tuple[str, int], tuple[pa.Table, list[int]]] = OrderedDict()
 
     def manifest(self) -> Manifest:
@@ -104,7 +111,8 @@ class ArchiveReader:
         if not found:
             return None
         whole = pa.concat_tables(found, promote_options="permissive").unify_dictionaries()
-        return whole.sort_by("seq") if len(found) > 1 else whole
+        # Only files of neighbouring days overlap.
+        return whole if is_ascending(whole.column("seq")) else whole.sort_by("seq")
 
     def predictions_of_ids(self, ids: Collection[str]) -> list[PredictionRow]:
         """The archived predictions with these ids."""
@@ -212,9 +220,10 @@ class ArchiveReader:
 
     def _read(self, group: _Group) -> pa.Table:
         file, (metadata, _) = group.file, self._file(group.file)
+        columns = _whole(metadata, group.place) if self._whole and file.kind == "predictions" else _COLUMNS[file.kind]
         with opened(self.place, file, metadata, forms=file.kind == "predictions" and file.schema > 1) as parquet:
             try:
-                return parquet.read_row_group(group.place, columns=[*self._columns[file.kind]], use_threads=False)
+                return parquet.read_row_group(group.place, columns=[*columns], use_threads=False)
             except (OSError, pa.ArrowException) as error:
                 raise ArchiveUnavailable(
                     f"{file.name} in the archive at {self.place.text} cannot be read: {error}"
@@ -235,6 +244,15 @@ def opened(
         except (OSError, pa.ArrowException) as error:
             raise ArchiveUnavailable(f"{file.name} in the archive at {place.text} is damaged: {error}") from error
         yield parquet
+
+
+def _whole(metadata: pq.FileMetaData, group: int) -> Sequence[str]:
+    """The columns that have all that the log has of the predictions in a row group."""
+    columns = metadata.row_group(group).to_dict()["columns"]
+    forms = next((each["statistics"] for each in columns if each["path_in_schema"] == "log.form"), None)
+    # Of rows that are packed, most columns repeat what others say.
+    is_packed = forms is not None and forms["null_count"] == 0
+    return (*PACKED, "log.form", "log.follows_outcome") if is_packed else (*REPLAYED, "request_id")
 
 
 def _some_between(ids: Sequence[str], first: str, last: str) -> Sequence[str]:

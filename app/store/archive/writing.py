@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from app.services.archive.columns import EPOCH, outcomes_batch, predictions_batch
+from app.services.archive.columns import outcomes_batch, predictions_batch
 from app.services.archive.manifest import ARCHIVE_SCHEMA, ArchivedFile, FileKind, file_name
 from app.services.archive.plan import Span
 from app.services.export.batches import batch_of
 from app.services.export.columns import Contracts, FeatureColumns
 from app.services.export.rows import Position, RowForm
 from app.services.export.schema import ExportSchema, schema_of
+from app.store.archive.arrays import digest_of_columns, is_ascending
 from app.store.archive.log import ArchivableLog, PackedPart, Part
 from app.store.archive.packed import batch_of_packed, text_of
 from app.store.archive.places import sum_of
@@ -31,8 +30,6 @@ _ROWS_PER_READ = 10_000
 # Small enough that a replay keeps several in memory; fewer rows where there are many columns.
 _ROWS_PER_GROUP, _CELLS_PER_GROUP = 10_000, 1_000_000
 _DAY_US = 86_400 * 1_000_000
-# Which fields of an outcome are true or false: `counts` and `randomised`.
-_FLAGS = [place in (7, 8) for place in range(12)]
 
 
 class _DayFile:
@@ -131,7 +128,7 @@ class SpanWriter:
         for after, until in _parts(*span.predictions):
             found["predictions", after, until] = self._log.predictions(after, until, end).digest()
         for after, until in _parts(*span.outcomes):
-            found["outcomes", after, until] = digest_of_outcomes([*zip(*self._log.outcomes(after, until), strict=True)])
+            found["outcomes", after, until] = digest_of_columns(self._log.outcomes(after, until).columns)
         return found
 
     def _schema(self, after: int, until: int) -> ExportSchema:
@@ -173,27 +170,25 @@ class SpanWriter:
         packed: dict[int, tuple[str, bytes]] = {}
         rows = [*part.others]
         for each in odd:
-            form, tails = text_of(each.rows.form), each.rows.heads.tails
+            form, tails = text_of(each.rows.form), each.rows.tails.to_pylist()
             packed |= {seq: (form, tail) for seq, tail in zip(each.rows.seqs.tolist(), tails, strict=True)}
             rows += unpacked(each.raw, {each.raw[0][FORM]: each.rows.form})
         export = batch_of(self._log.exported(rows, end), schema)
         return predictions_batch(export, [prediction_of(row) for row in rows], part.follow_outcome, packed)
 
     def _outcomes(self, after: int, until: int, folder: Path, files: Files) -> bytes:
-        rows = self._log.outcomes(after, until)
-        columns = [*zip(*rows, strict=True)]
-        if columns:
-            experiments = self._log.experiments_of(set(columns[EPOCH]))
-            _by_day("outcomes", [outcomes_batch(columns, self._versions, experiments)], folder, files)
-        return digest_of_outcomes(columns)
+        logged = self._log.outcomes(after, until)
+        if len(logged):
+            experiments = self._log.experiments_of({*logged.column("epoch").unique().to_pylist()})
+            _by_day("outcomes", [outcomes_batch(logged, self._versions, experiments)], folder, files)
+        return digest_of_columns(logged.columns)
 
 
 def _by_day(kind: FileKind, batches: Sequence[pa.RecordBatch], folder: Path, files: Files) -> None:
     """Add the rows of each day to its file, in the order of their seqs."""
     table = pa.Table.from_batches(batches)
-    seqs = table.column("seq").to_numpy()
-    if (seqs[1:] < seqs[:-1]).any():
-        table = table.take(pa.array(np.argsort(seqs)))
+    if not is_ascending(table.column("seq")):
+        table = table.sort_by("seq")
     days = table.column("time").cast(pa.int64()).to_numpy() // _DAY_US
     for day in np.unique(days).tolist():
         key: tuple[FileKind, int] = (kind, day)
@@ -201,13 +196,6 @@ def _by_day(kind: FileKind, batches: Sequence[pa.RecordBatch], folder: Path, fil
             files[key] = _DayFile(folder / f"{kind}-{day}.parquet", kind, day, table.schema)
         own = days == day
         files[key].add(table if own.all() else table.filter(pa.array(own)))
-
-
-def digest_of_outcomes(columns: Sequence[Sequence[Any]]) -> bytes:
-    """A digest of outcomes, given as the fields of `OutcomeRow` that the log has, a column for each."""
-    # SQLite gives 0 and 1 where a file has false and true.
-    values = [[*map(bool, each)] if flag else each for each, flag in zip(columns, _FLAGS, strict=bool(columns))]
-    return hashlib.sha256(msgspec.msgpack.encode(values)).digest()
 
 
 def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

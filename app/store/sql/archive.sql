@@ -28,7 +28,10 @@ SELECT min(seq) FROM (
 SELECT min(seq) FROM feedback WHERE seq > :after AND seq <= :until AND received_at_us >= :since_us
 
 -- name: outcomes_of_span
-SELECT seq, prediction_id FROM feedback WHERE seq > :after AND seq <= :until ORDER BY seq
+-- Not by the index of the ids, which has those of the whole log.
+SELECT seq, prediction_id FROM feedback
+WHERE seq > :after AND seq <= :until AND prediction_id || '' >= :least
+ORDER BY seq
 
 -- name: first_behind
 SELECT

@@ -7,6 +7,11 @@ SELECT
 SELECT seq, prediction_id, kind, outcome, received_at_us, predictions_seen FROM feedback
 WHERE prediction_id IN (SELECT $texts(:ids))
 
+-- name: between_ids
+SELECT seq, prediction_id, kind, outcome, received_at_us, predictions_seen FROM feedback
+WHERE prediction_id >= :first AND prediction_id <= :last
+LIMIT :limit
+
 -- name: any_correction
 SELECT 1 FROM corrections LIMIT 1
 

@@ -17,9 +17,13 @@ SELECT version, layout, epoch, count(*) AS number FROM predictions
 GROUP BY version, layout, epoch
 
 -- name: count_packed
-SELECT forms.version, forms.layout, forms.epoch, count(*) AS number FROM log INNER JOIN forms ON forms.id = log.form
+-- By form first: there are a few, and a form is a number.
+SELECT forms.version, forms.layout, forms.epoch, CAST(sum(of_form.number) AS BIGINT) AS number
+FROM (SELECT form, count(*) AS number FROM log
 
 -- name: grouped_packed
+GROUP BY form) AS of_form
+INNER JOIN forms ON forms.id = of_form.form
 GROUP BY forms.version, forms.layout, forms.epoch
 
 -- name: old_of_ids

@@ -25,6 +25,22 @@ def test_all_events_are_the_same_from_archive_and_log_together(small_log):
     assert small_log.all_events() == small_log.all_events(limit=7) == before
 
 
+def test_a_log_is_archived_in_steps(small_log, monkeypatch):
+    from app.store.archive import archiver
+
+    small_log.random_traffic(100, late=0.3)
+    young_us = small_log.now_us
+    small_log.random_traffic(20, seed=1)
+    before = small_log.all_events()
+    monkeypatch.setattr(archiver, "_SEQS_PER_STEP", 30)
+    small_log.process(*projections())
+    planned = small_log.archiver().plan(young_us)
+    done = small_log.archive(young_us)
+    assert (done.predictions, done.outcomes) == (100, planned.span.outcomes[1])
+    assert (done.files, done.limited_by, planned.limited_by) == (8, None, None)
+    assert small_log.all_events() == before
+
+
 def test_a_rebuild_gives_the_same_digits(small_log):
     small_log.random_traffic(200, kinds=("actual", "reward"), units=20)
     small_log.archive()

@@ -1,6 +1,8 @@
 """What archived files hold: the columns of an export, and the rows of the log to the last character."""
 
 import json
+import operator
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,10 +12,11 @@ import pytest
 from app.errors import ArchiveUnavailable
 from app.services.export.batches import batch_of
 from app.services.export.columns import FeatureColumns
-from app.services.export.rows import RowForm, Selection
+from app.services.export.rows import Position, RowForm, Selection
 from app.services.export.schema import schema_of
 from app.store.archive.places import place_of, sum_of
 from app.store.archive.reader import ArchiveReader
+from app.store.kinds import READING
 from app.store.log_rows import LogRows
 from tests.unit.store.archive.conftest import CONTRACTS
 
@@ -100,23 +103,75 @@ def test_a_later_schema_is_refused(tmp_path):
         ArchiveReader(place_of(str(tmp_path))).manifest()
 
 
-@pytest.mark.parametrize(("column", "changed"), [("log.packed", b"\7"), ("request_id", "x"), ("id", "other")])
-def test_a_row_that_is_another_one_in_the_file_is_noticed(small_log, monkeypatch, column, changed):
+@pytest.mark.parametrize(
+    ("column", "changed"),
+    [
+        ("log.packed", lambda tail: b"\7" + tail[1:]),
+        ("request_id", lambda request: "x" + request[1:]),
+        ("request_id", str.upper),
+        ("id", lambda _none: "other"),
+        ("seq", lambda seq: seq + 1000),
+        ("time", lambda time: time + timedelta(microseconds=1)),
+        ("prediction_id", lambda id_: id_[:-1] + ("A" if id_[-1] == "B" else "B")),
+        ("prediction_id", lambda id_: id_[:-1]),
+        ("log.form", lambda form: form.replace("weighted", "fallback")),
+        ("log.follows_outcome", operator.not_),
+    ],
+)
+@pytest.mark.parametrize("request_id", ["0" * 14 + "ab" * 9, "8f14e45f-ceea-467f-a9ff-1234567890ab", "order 7"])
+def test_a_row_that_is_another_one_in_the_file_is_noticed(small_log, monkeypatch, column, changed, request_id):
+    small_log.log(*[small_log.served({"v1": 0, "v2": 1}, request_id=request_id) for _ in range(50)])
+    alter(monkeypatch, "predictions", column, changed)
+    with pytest.raises(ArchiveUnavailable, match=r"predictions 1 to 49 are not those of the log|a packed row in"):
+        small_log.archive()
+    assert small_log.left() == 50
+
+
+@pytest.mark.parametrize(
+    ("column", "changed"),
+    [
+        *[(name, lambda number: number + 1) for name in ("seq", "epoch", "answer")],
+        *[(name, lambda number: number + 1) for name in ("log.version_ordinal", "log.predictions_seen")],
+        *[(name, operator.not_) for name in ("counts", "randomised")],
+        ("prediction_id", lambda id_: "A" + id_[1:]),
+        ("kind", lambda _kind: "reward"),
+        ("time", lambda time: time + timedelta(microseconds=1)),
+        ("user", lambda _user: f"{78:012x}"),
+        ("user", lambda _user: None),
+        ("log.outcome", lambda _outcome: "1"),
+    ],
+)
+def test_an_outcome_that_is_another_one_in_the_file_is_noticed(small_log, monkeypatch, column, changed):
+    rows = [small_log.served({"v1": 0, "v2": 1}, user=77) for _ in range(50)]
+    small_log.log(*rows)
+    small_log.give_all([(row, 0, "actual") for row in rows])
+    alter(monkeypatch, "outcomes", column, changed)
+    with pytest.raises(ArchiveUnavailable, match="outcomes 1 to 49 are not those of the log"):
+        small_log.archive()
+    assert small_log.left() == 50
+
+
+def alter(monkeypatch, kind, column, changed):
+    """Change a value of the eighth row of a kind on its way to the file."""
     from app.store.archive import writing
 
-    small_log.random_traffic(50)
     add = writing._DayFile.add
 
     def altered(self, rows):
-        if column in rows.column_names:
+        if self._kind == kind:
             place, values = rows.schema.get_field_index(column), rows.column(column).to_pylist()
-            values[7] = changed + values[7][len(changed) :] if values[7] else changed
+            values[7] = changed(values[7])
             rows = rows.set_column(place, rows.schema.field(place), pa.array(values, rows.schema.field(place).type))
         add(self, rows)
 
     monkeypatch.setattr(writing._DayFile, "add", altered)
-    with pytest.raises(
-        ArchiveUnavailable, match=r"predictions 1 to 49 are not those of the log|has another request_id"
-    ):
-        small_log.archive()
-    assert small_log.left() == 50
+
+
+def test_outcomes_are_found_among_many_of_other_predictions(small_log):
+    rows = [small_log.served({"v1": 0}) for _ in range(40)]
+    small_log.log(*rows)
+    small_log.give_all([(row, 0, "actual") for row in rows])
+    seqs = {rows[0].prediction_id: 1, rows[39].prediction_id: 40}
+    with small_log.database.begin(READING) as connection:
+        known, _ = LogRows(small_log.database).known(connection, seqs, Position(40, 39))
+    assert known["actual"] == {1: 0}
