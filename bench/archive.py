@@ -147,9 +147,8 @@ def main(rows: int, *, at_random: bool) -> None:
             print(f"  {what}: {seqs[what] / seconds:,.0f} rows/s")
         predictions = sum(path.stat().st_size for path in Path(folder, "archive/predictions").rglob("*.parquet"))
         outcomes = sum(path.stat().st_size for path in Path(folder, "archive/outcomes").rglob("*.parquet"))
-        print(
-            f"Parquet: {predictions / done.predictions:.0f} bytes a prediction, {outcomes / done.outcomes:.0f} a label"
-        )
+        a_row, a_label = predictions / done.predictions, outcomes / max(1, done.outcomes)
+        print(f"Parquet: {a_row:.0f} bytes a prediction, {a_label:.0f} a label")
         started = time.process_time()
         assert read_all(database) == events
         print(f"read from the archive: {events / (time.process_time() - started):,.0f} events/s")
