@@ -156,7 +156,8 @@ def output_keys(reference: DriftReference, outputs: Outputs) -> np.ndarray:
     columns = output_columns(reference.classes, outputs, reference.answer_digits)
     for cells, column in zip(reference.outputs.cells, columns, strict=False):
         ranks = cells.ranks
-        keys.append(numeric_keys(column.values) if ranks is None else category_keys(column.values, ranks))
+        found = numeric_keys(column.values) if ranks is None else category_keys(column.values, ranks)
+        keys.append(column.each(found))
     return np.stack(keys, axis=1)
 
 
