@@ -15,13 +15,13 @@ import numpy as np
 from app.drift.detector_state import DetectorState, Moments
 from app.drift.report import Standing, errors_standing, inputs_standing, outputs_standing
 from app.drift.watch import DriftState, update, update_labels, update_outputs
+from app.monitor.drift.callers import callers_of
 from app.monitor.drift.references import KnownReference
 from app.monitor.drift.samples import (
     Labels,
     Requests,
     Samples,
     answered_by,
-    callers_of,
     outputs_of,
     rows_of,
 )
