@@ -84,15 +84,12 @@ def read_marks(prediction_id: str) -> Marks | None:
 
 def marks_of_raw(raw: bytes) -> Marks | None:
     """The marks in the bytes of an id; None for another format."""
-    if raw[_FORMAT_AT] != FORMAT:
-        return None
-    return _marks(int.from_bytes(raw[_ORDINAL_AT]), raw[_FLAGS_AT])
+    return _marks(int.from_bytes(raw[_ORDINAL_AT]), raw[_FLAGS_AT]) if raw[_FORMAT_AT] == FORMAT else None
 
 
 def are_first_draws(raw: np.ndarray) -> np.ndarray:
     """Of ids with these bytes, shape (n, 48), which have marks that say `randomised` and `first`; shape (n,)."""
-    wanted = _RANDOMISED | _FIRST
-    found: np.ndarray = (raw[:, _FORMAT_AT] == FORMAT) & (raw[:, _FLAGS_AT] & wanted == wanted)
+    found: np.ndarray = (raw[:, _FORMAT_AT] == FORMAT) & (~raw[:, _FLAGS_AT] & (_RANDOMISED | _FIRST) == 0)
     return found
 
 
@@ -100,6 +97,12 @@ def are_sticky(raw: np.ndarray) -> np.ndarray:
     """Of ids with these bytes, shape (n, 48), of this format, which have marks that say `sticky`; shape (n,)."""
     found: np.ndarray = raw[:, _FLAGS_AT] & _STICKY != 0
     return found
+
+
+def begin_and_are_of_several(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of ids with these bytes, which begin a request, as those of another format do, and which are of several rows."""
+    known, flags = raw[:, _FORMAT_AT] == FORMAT, raw[:, _FLAGS_AT]
+    return ~known | (flags & _FIRST != 0), known & (flags & _OF_SEVERAL != 0)
 
 
 @functools.lru_cache(4096)

@@ -51,16 +51,26 @@ def positions(below: np.ndarray, total: np.ndarray) -> np.ndarray:
     place += _LOGIT_LIMIT
     place *= _NODES_PER_LOGIT
     place += 1
-    place[first] = 0
-    place[last] = _NODES + 1
+    np.putmask(place, first, 0.0)
+    np.putmask(place, last, _NODES + 1.0)
     return place
 
 
 def recent_after(recent: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The decayed counts after a block of `counts`: a block weighs 0.9 of the one after it; same shape as both."""
-    faded = recent * _RECENT_DECAY
-    faded *= faded >= _RECENT_LEAST
-    faded += counts
+    """The decayed counts before each block of `counts`, and after the last: a block weighs 0.9 of the one after it.
+
+    `recent` are those before the first, of the shape of a block.
+    """
+    faded = np.empty((len(counts) + 1, *recent.shape))
+    faded[0] = recent
+    # Arrays, as NumPy would make them of the numbers for each block.
+    decay, least = np.full(recent.shape, _RECENT_DECAY), np.full(recent.shape, _RECENT_LEAST)
+    before, is_gone = recent, np.empty(recent.shape, bool)
+    for after, added in zip(faded[1:], counts, strict=True):
+        np.multiply(before, decay, out=after)
+        after[np.less(after, least, out=is_gone)] = 0.0
+        after += added
+        before = after
     return faded
 
 

@@ -111,8 +111,8 @@ class Acquaintances:
             keys=np.array(self._keys, dtype="<u4").tobytes(),
         )
 
-    def begin(self, user: int) -> None:
-        """Another request, of that user (0: nobody)."""
+    def begin(self, user: int) -> int:
+        """Another request, of that user (0: nobody); returns its number."""
         self.requests += 1
         if (self.requests - 1) % STRETCH == 0 and (self._users or self._often):
             self._end_stretch(self._stretch - 1)
@@ -120,6 +120,7 @@ class Acquaintances:
             self._users[user] = count = self._users.get(user, 0) + 1
             if count > self._most and user not in self._services:
                 self._most = count
+        return self.requests
 
     @property
     def are_learnt(self) -> bool:
@@ -137,14 +138,22 @@ class Acquaintances:
             count >= _SUSPICIOUS_SHARE * STRETCH and user not in self._services for user, count in self._often[-1][1]
         )
 
+    def is_person(self, user: int) -> bool:
+        """Whether the user (0: nobody) has a name, and is no service."""
+        return bool(user) and user not in self._services
+
     def caller(self, user: int) -> Caller:
         """Whose the rows of the present request are."""
-        return (0, user) if user and user not in self._services else (1, self.requests)
+        return (0, user) if self.is_person(user) else (1, self.requests)
 
-    def is_repeat(self, key: int) -> bool:
-        """Whether the case was sent before; a new one is remembered."""
-        if not key:
-            return False
+    def repeats(self, keys: np.ndarray) -> np.ndarray:
+        """Which rows with these keys are of a case that was sent before; new cases are remembered."""
+        found = np.zeros(len(keys), bool)
+        for place in np.flatnonzero(keys).tolist():
+            found[place] = self._is_repeat(int(keys[place]))
+        return found
+
+    def _is_repeat(self, key: int) -> bool:
         if key in self._known_keys:
             return True
         if len(self._keys) == KEYS_KEPT:

@@ -17,6 +17,8 @@ MAX_CATEGORIES = 60
 OTHERS = "(others)"
 # Less than the half by which a cell reaches beyond its rank.
 _ABOVE_RARE = 0.25
+# Of shares and scores that are shown.
+DECIMALS = 6
 
 
 class Cells(msgspec.Struct, frozen=True, dict=True):
@@ -42,6 +44,11 @@ class Cells(msgspec.Struct, frozen=True, dict=True):
         return len(self.counts) - 4
 
     @functools.cached_property
+    def shares(self) -> list[float] | None:
+        """The share of the reference values in each cell, None without any."""
+        return shares_of(np.array([self.counts]))[0] if sum(self.counts) else None
+
+    @functools.cached_property
     def ranks(self) -> dict[str, float] | None:
         """The key of each known category, None for a numeric feature; `others` share one, `latest` another one."""
         if self.kind == "numeric":
@@ -52,7 +59,7 @@ class Cells(msgspec.Struct, frozen=True, dict=True):
         return last | {str(name): rank for rank, name in enumerate(self.bins)}
 
     @functools.cached_property
-    def _boundaries(self) -> np.ndarray:
+    def boundaries(self) -> np.ndarray:
         """Ascending keys, one fewer than cells: a value's cell is how many of them lie below its key."""
         if self.kind == "categorical":
             # Between the ranks: a category's key is its rank exactly.
@@ -67,7 +74,13 @@ class Cells(msgspec.Struct, frozen=True, dict=True):
 
     def of(self, keys: np.ndarray) -> np.ndarray:
         """The cell of each of `keys`, uint8, same shape."""
-        return self._boundaries.searchsorted(keys, side="left").astype(np.uint8)
+        return self.boundaries.searchsorted(keys, side="left").astype(np.uint8)
+
+
+def shares_of(counts: np.ndarray) -> list[list[float]]:
+    """The share of each row's counts, which are not all 0; shape (n, cells)."""
+    shares: list[list[float]] = np.round(counts / counts.sum(axis=1)[:, None], DECIMALS).tolist()
+    return shares
 
 
 def numeric_cells(name: str, stream: Stream, keys: np.ndarray) -> Cells:

@@ -15,14 +15,7 @@ import numpy as np
 
 from app.drift.bets import BETS
 from app.drift.callers import Callers, each_alone
-from app.drift.crowds import (
-    BLOCK,
-    Blocks,
-    ClosedBlocks,
-    CrowdState,
-    after_ordinary,
-    is_ordinary,
-)
+from app.drift.crowds import BLOCK, ClosedBlocks, CrowdState
 from app.drift.detector_state import (
     CEILING,
     CLEAN_BLOCKS,
@@ -35,6 +28,8 @@ from app.drift.detector_state import (
 )
 from app.drift.family import Family
 from app.drift.urn import block_e_values, urns_before
+from app.drift.waiting import Lots
+from app.drift.walks import Walks
 
 # Blocks times streams of one computation. Many, because NumPy's cost is per call; few, because the arrays of all bets
 # must stay in the processor's cache, and a change of mode throws the rest of the blocks away.
@@ -46,7 +41,7 @@ class BlockRun:
 
     def __init__(self, family: Family, state: DetectorState, level: float, moments: Moments) -> None:
         streams = len(family.streams)
-        self._before = state
+        self._before, self._first = state, state.requests
         self._gaps, self._highest = family.gaps, family.highest
         self._level = level
         self._moments = moments
@@ -62,21 +57,22 @@ class BlockRun:
         self._alarms = state.alarms
         self._raised = state.raised
 
-    def close(self, closed: ClosedBlocks) -> None:
-        """Apply closed blocks.
+    def close(self, bins: np.ndarray, closed: ClosedBlocks) -> None:
+        """Apply closed blocks; `bins` by place, shape (rows, streams), uint8.
 
         E-values are computed for many blocks at once. If a stream's mode changes, so does whether its urn absorbs
         blocks, and the blocks after that are computed again.
         """
-        start, size = 0, closed.bins.shape[1]
-        at_once = max(1, _CELLS_AT_ONCE // closed.bins.shape[2])
-        while start < len(closed.bins):
-            part = closed.bins[start : start + at_once]
+        start, size = 0, closed.places.shape[1]
+        at_once = max(1, _CELLS_AT_ONCE // bins.shape[1])
+        ends, after = np.stack([closed.seen + self._first, closed.at_us]), closed.after + self._first
+        while start < len(closed.places):
+            # In the order of the requests of a block, which are multiplied one after the other.
+            part = bins.take(closed.places[start : start + at_once].T, axis=0)
             # A stream that alarms does not learn: a lasting change would become the norm and end its own alarm.
             absorbing = self._modes != Mode.ALARMING
             urns = urns_before(self._gaps + self._counts, self._faded, part, absorbing)
-            ends = np.stack([closed.seen[start:], closed.at_us[start:]])
-            done = self._walk(block_e_values(urns, self._highest), size, ends, closed.after[start:])
+            done = self._walk(block_e_values(urns, self._highest), size, ends[:, start:], after[start:])
             self._counts += (urns.counts[:done].sum(axis=0) * absorbing[:, None]).astype(np.int64)
             self._faded = urns.recent[done]
             start += done
@@ -110,22 +106,19 @@ class BlockRun:
     def _walk(self, e_values: np.ndarray, size: int, ends: np.ndarray, after: np.ndarray) -> int:
         """Advance the wealth through the blocks until one changes a stream's mode; the number of blocks used.
 
-        `e_values` becomes the wealth after each block. Blocks have `size` rows; `ends`, shape (2, blocks), are the rows
+        `e_values` have shape (blocks, bets, streams). Blocks have `size` rows; `ends`, shape (2, blocks), are the rows
         seen when each closed, and the time; `after` is that of `ClosedBlocks`.
         """
         self.note_moments(int(after[0]))
-        wealth, stakes = self._wealth, np.empty_like(self._wealth)
-        for grown in np.moveaxis(e_values, 1, 0):  # in place: the loop is a tenth of all work
-            grown *= np.add(wealth, size, out=stakes)
-            wealth = np.minimum(grown, CEILING * self._level, out=grown)
+        grown = wealth_after(self._wealth, e_values, size, CEILING * self._level)
         # Python's sum adds in the order of the bets whatever the shape; numpy's order depends on it.
-        means = sum(e_values[1:], start=e_values[0]) / BETS
+        means = sum((grown[:, bet] for bet in range(1, BETS)), start=grown[:, 0]) / BETS
         done = self._blocks_to_change(means)
         for requests in self._moments.before(int(after[done - 1])):
             block = int(after.searchsorted(requests, side="right"))
             alarm = Mode.ALARMING in self._modes
-            self._moments.note(requests, e_values[:, block - 1], self._closed + size * block, alarm=alarm)
-        self._wealth = e_values[:, done - 1].copy()
+            self._moments.note(requests, grown[block - 1], self._closed + size * block, alarm=alarm)
+        self._wealth = grown[done - 1].copy()
         self._note_onsets(means[:done], size, ends[:, :done])
         self._change_modes(means[done - 1], ends[:, done - 1])
         return done
@@ -182,6 +175,26 @@ class BlockRun:
         self._raised = (*earlier, *now)
 
 
+def wealth_after(wealth: np.ndarray, e_values: np.ndarray, size: int, ceiling: float) -> np.ndarray:
+    """The wealth after each block of `size` rows, with these `e_values`, and at most `ceiling`.
+
+    Of shape (blocks, bets, streams); `wealth` is that before the first.
+    """
+    grown, stakes, sizes = np.empty_like(e_values), np.empty_like(wealth), np.full_like(wealth, size)
+    before = wealth
+    with np.errstate(over="ignore", invalid="ignore"):
+        for e_value, after in zip(e_values, grown, strict=True):
+            np.multiply(e_value, np.add(before, sizes, out=stakes), out=after)
+            before = after
+    # Only an alarm that stands comes near the ceiling, and a step more in each block is a third of the loop's time.
+    if not grown.max() <= ceiling:  # nor if it is no number any more
+        before = wealth
+        for e_value, after in zip(e_values, grown, strict=True):
+            np.multiply(e_value, np.add(before, sizes, out=stakes), out=after)
+            before = np.minimum(after, ceiling, out=after)
+    return grown
+
+
 def advance(
     family: Family,
     state: DetectorState,
@@ -191,12 +204,13 @@ def advance(
     at_us: np.ndarray | None = None,
     callers: Callers | None = None,
     moments: Moments | None = None,
+    walks: Walks | None = None,
 ) -> DetectorState:
     """The state after the rows with `keys`, shape (n, streams), in log order; notes the `moments` on the way.
 
     `level` is the mean wealth at which a stream alarms. `at_us`: when each row was served, µs since 1970. Without
     `callers` each row is a request of its own. The state does not depend on how the log is cut into calls, to the last
-    bit.
+    bit. `walks` are those of other parts through the same rows.
     """
     if not len(keys):
         return state
@@ -209,19 +223,21 @@ def advance(
     recent = _windowed(state, shown[-state.window :], len(keys))
     times = np.zeros(len(keys), dtype=np.int64) if at_us is None else np.asarray(at_us, dtype=np.int64)
     callers = each_alone(len(keys)) if callers is None else callers
+    stored, lots = _stored(state), Lots(family.seed, state.crowd.stored_lots, state.requests, len(keys))
+    walk = (walks or Walks()).through(state.crowd, times, callers, lots)
+    rows = np.empty((len(stored) + len(bins), bins.shape[1]), np.uint8)
+    rows[: len(stored)], rows[len(stored) :] = stored, bins
     run = BlockRun(family, state, level, moments)
-    if is_ordinary(state.crowd, callers):
-        crowd, left = after_ordinary(state.crowd, len(keys), int(times[-1])), _close_by_count(run, state, bins, times)
-    else:
-        blocks = Blocks(state.crowd, unpacked(state.pending, "u1", BLOCK), family.seed)
-        for closed in blocks.add(bins, state.requests, times, callers):
-            run.close(closed)
-        crowd, left = blocks.state(), blocks.open_bins
+    for closed in walk.closed:
+        run.close(rows, closed)
     run.note_moments(state.requests + len(keys) + 1)
     pending = np.zeros((BLOCK, bins.shape[1]), dtype=np.uint8)
-    pending[: len(left)] = left
+    pending[: len(walk.open)] = rows[walk.open]
     return run.state(
-        requests=state.requests + len(keys), recent=recent.tobytes(), pending=pending.tobytes(), crowd=crowd
+        requests=state.requests + len(keys),
+        recent=recent.tobytes(),
+        pending=pending.tobytes(),
+        crowd=walk.state(rows, lots),
     )
 
 
@@ -244,18 +260,10 @@ def _windowed(state: DetectorState, shown: np.ndarray, rows: int) -> np.ndarray:
     return ring
 
 
-def _close_by_count(run: BlockRun, state: DetectorState, bins: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Close a block at every tenth row, those of the open block first; returns the rows that are left, (rows, streams).
-
-    What `Blocks` does with rows of which no two are of one caller, for a tenth of its cost.
-    """
-    before = state.crowd.open_rows
-    rows = np.concatenate([unpacked(state.pending, "u1", BLOCK)[:before], bins])
-    closing = len(rows) - len(rows) % BLOCK
-    if closing:
-        ends = np.arange(1, closing // BLOCK + 1) * BLOCK - before - 1
-        blocks = rows[:closing].reshape(-1, BLOCK, rows.shape[1])
-        after = state.requests + ends + 1
-        run.close(ClosedBlocks(blocks, after, times[ends], after))
-    left: np.ndarray = rows[closing:]
-    return left
+def _stored(state: DetectorState) -> np.ndarray:
+    """The bins of the rows that have a place in a walk before those that are added, shape (rows, streams), uint8."""
+    pending = unpacked(state.pending, "u1", BLOCK)
+    waiting = b"".join(row.bins for row in state.crowd.kept)
+    return np.concatenate(
+        [pending[: state.crowd.open_rows], np.frombuffer(waiting, "u1").reshape(-1, pending.shape[1])]
+    )

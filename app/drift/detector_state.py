@@ -109,33 +109,36 @@ def new_state(family: Family, window: int = WINDOW) -> DetectorState:
 class Moment(NamedTuple):
     """What is known after some requests: each stream's mean wealth, the rows in closed blocks, alarm and window.
 
-    `wealth` has shape (streams,), `window` is as `window_rows` gives it.
+    `wealth` has shape (streams,); the window is the last rows up to number `end` of those that `Moments.shown` has.
     """
 
     wealth: np.ndarray
     closed_requests: int
     alarm: bool
-    window: np.ndarray
+    end: int
 
 
 class Moments:
     """The moments after these numbers of requests, ascending, which are noted as the detector passes them.
 
-    Its rows need not be cut at them: whole pages take a fraction of the time.
+    Its rows need not be cut at them: whole pages take a fraction of the time. `shown` are the rows that their windows
+    of `window` rows show, shape (n, streams), uint8.
     """
 
     def __init__(self, due: Iterable[int]) -> None:
+        self.shown, self.window = np.zeros((0, 0), np.uint8), 0
         self._due = deque(due)
         self._found: list[Moment] = []
-        self._shown, self._first, self._size = np.zeros((0, 0), np.uint8), 0, 0
+        self._first = 0
 
     def follow(self, state: DetectorState, shown: np.ndarray) -> None:
-        """Further rows come, of which the window shows this, shape (n, streams)."""
-        known = min(state.requests, state.window)
-        ring = unpacked(state.recent, "u1", state.window)
-        numbers = np.arange(state.requests - known, state.requests) % state.window
-        self._shown, self._size = np.concatenate([ring[numbers], shown]), state.window
-        self._first = state.requests - known
+        """Further rows come after that state, of which the window shows this, shape (n, streams)."""
+        if not self.window:
+            known, self.window = min(state.requests, state.window), state.window
+            self._first = state.requests - known
+            numbers = np.arange(self._first, state.requests) % self.window
+            self.shown = unpacked(state.recent, "u1", self.window)[numbers]
+        self.shown = np.concatenate([self.shown, shown])
 
     def before(self, requests: int) -> Iterator[int]:
         """Those that are due before so many requests, each once: `note` has to follow."""
@@ -144,15 +147,15 @@ class Moments:
 
     def note(self, requests: int, wealth: np.ndarray, closed_requests: int, *, alarm: bool) -> None:
         """Note the moment after so many requests; `wealth` has shape (bets, streams)."""
-        end = requests - self._first
-        window = self._shown[max(0, end - self._size) : end]
-        self._found.append(Moment(_mean(wealth.T), closed_requests, alarm, window))
+        self._found.append(Moment(_mean(wealth.T), closed_requests, alarm, requests - self._first))
 
     def of(self, state: DetectorState) -> list[Moment]:
         """All of them, where no further rows come: those that are left are that of the `state`."""
+        if not self.window:
+            self.follow(state, unpacked(state.recent, "u1", state.window)[:0])
         left = len(self._due)
         self._due.clear()
-        last = Moment(stream_wealth(state), state.closed_requests, state.alarm, window_rows(state))
+        last = Moment(stream_wealth(state), state.closed_requests, state.alarm, len(self.shown))
         return [*self._found, *(last for _ in range(left))]
 
 

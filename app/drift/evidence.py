@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from itertools import pairwise, repeat
 
 import numpy as np
 
@@ -96,44 +97,55 @@ def margin(reference_rows: int, live_rows: int, streams: int) -> float:
 def distances(reference: np.ndarray | Sequence[int], live: np.ndarray | Sequence[int]) -> np.ndarray:
     """The Kolmogorov–Smirnov distance of each two histograms on the same ordered cells; 0 if one of them is empty.
 
-    Both have shape (…, cells), and the result has one less.
+    Both have shape (…, cells), or shapes that can be stretched to one, and the result has one less.
     """
-    counts = np.array([reference, live], dtype=np.float64)
-    totals = counts.sum(axis=-1, keepdims=True)
-    shares = np.cumsum(counts, axis=-1) / np.where(totals, totals, 1.0)
-    found: np.ndarray = np.abs(shares[0] - shares[1]).max(axis=-1) * totals.all(axis=0)[..., 0]
-    return found
+    shares, totals = [], []
+    for counts in (np.asarray(reference, np.float64), np.asarray(live, np.float64)):
+        totals.append(counts.sum(axis=-1, keepdims=True))
+        shares.append(np.cumsum(counts, axis=-1) / np.where(totals[-1], totals[-1], 1.0))
+    apart: np.ndarray = np.abs(shares[0] - shares[1]).max(axis=-1) * ((totals[0] > 0) & (totals[1] > 0))[..., 0]
+    return apart
 
 
-def live_counts(family: Family, state: DetectorState) -> list[list[int]]:
-    """The window's counts of each stream, on the same cells as `family.shown_reference`."""
+def live_counts(family: Family, state: DetectorState) -> np.ndarray:
+    """The window's counts of each stream, shape (streams, cells), on the cells of `family.shown_reference` and more."""
     rows, width = window_rows(state), family.compared[0].shape[1]
     streams = len(family.streams)
-    found = np.bincount((rows + np.arange(streams) * width).ravel(), minlength=streams * width)
-    counts = found.reshape(streams, width).tolist()
-    return [own[: len(reference)] for own, reference in zip(counts, family.shown_reference, strict=True)]
+    found: np.ndarray = np.bincount((rows + np.arange(streams) * width).ravel(), minlength=streams * width)
+    return found.reshape(streams, width)
 
 
 def stream_scores(family: Family, state: DetectorState) -> list[float]:
     """The score of each stream, 0 to 1."""
-    scores: list[float] = scores_of(family, window_rows(state)).tolist()
+    rows = window_rows(state)
+    scores: list[float] = scores_of(family, rows, np.array([len(rows)]), state.window)[0].tolist()
     return scores
 
 
-def scores_of(family: Family, rows: np.ndarray) -> np.ndarray:
-    """The scores of streams whose window has these `rows`, shape (n, streams), as `Family.shown` gives them.
+def scores_of(family: Family, rows: np.ndarray, ends: np.ndarray, window: int) -> np.ndarray:
+    """The scores of streams at some moments, shape (moments, streams), each with a window of rows that end there.
 
-    The first streams of a family may do. A score is the distance less the margin for chance, 0 to 1. The streams with
-    cells share one allowance for chance, the joint streams another.
+    `rows`, shape (n, streams), as `Family.shown` gives them, in order. The first streams of a family may do. A score is
+    the distance less the margin for chance, 0 to 1. The streams with cells share one allowance for chance, the joint
+    streams another.
     """
     streams, shown = rows.shape[1], len(family.cells)
     groups, reference = (each[:streams] for each in family.compared)
-    numbers = np.arange(streams)
-    found = groups.take(rows + numbers * groups.shape[1]) + numbers * reference.shape[1]
-    live = np.bincount(found.ravel(), minlength=reference.size).reshape(reference.shape)
+    starts = np.maximum(ends - window, 0)
+    rows, starts, ends = rows[starts[0] : ends[-1]], starts - starts[0], ends - starts[0]
+    # Windows overlap: what lies between two places of any of them is counted once.
+    places = np.unique(np.concatenate([starts, ends]))
+    numbers = np.arange(streams)[:, None]
+    found = (groups + numbers * reference.shape[1]).take(rows + numbers.T * groups.shape[1])
+    found += np.searchsorted(places, np.arange(len(rows)), side="right")[:, None] * reference.size
+    counts = np.bincount(found.ravel(order="K"), minlength=(len(places) + 1) * reference.size)
+    counts = counts.reshape(-1, *reference.shape)
+    for before, own in pairwise(counts):
+        own += before
+    live = counts[np.searchsorted(places, ends)] - counts[np.searchsorted(places, starts)]
     # Two families, so that features do not lose sensitivity to the joint streams, of which there may be as many.
-    unions = (shown if stream < shown else len(family.streams) - shown for stream in range(streams))
-    known = reference.sum(axis=1).astype(int).tolist()
-    margins = [margin(total, len(rows), union) for total, union in zip(known, unions, strict=True)]
-    scores: np.ndarray = np.maximum(0.0, distances(reference, live) - margins)
+    unions = [shown if stream < shown else len(family.streams) - shown for stream in range(streams)]
+    known, sizes = reference.sum(axis=1).astype(int).tolist(), (ends - starts).tolist()
+    margins = {size: [margin(*each) for each in zip(known, repeat(size), unions)] for size in {*sizes}}
+    scores: np.ndarray = np.maximum(0.0, distances(reference, live) - [margins[size] for size in sizes])
     return scores

@@ -22,6 +22,8 @@ GIVEN_THE_OTHERS = " given the others"
 _MODERATE = 1e150
 _FARTHEST = 1e6
 _LEAST_SHRINKAGE = 1e-4
+# Of one computation: more rows do not stay in the processor's cache, and for fewer NumPy's calls cost too much.
+_ROWS_AT_ONCE = 1000
 
 
 class Joint(msgspec.Struct, frozen=True):
@@ -47,7 +49,7 @@ def fit_joint(keys: np.ndarray, numeric: list[int]) -> Joint | None:
     columns, centre, scale = _moments(keys, numeric)
     if len(columns) < 2:
         return None
-    z = _standardised(keys, columns, np.array(centre), np.array(scale))
+    z = _standardised(keys[:, columns], np.array(centre), np.array(scale))
     # Inverted once, here: a live row costs a product and no solution of equations.
     precision = np.linalg.inv(shrunk_correlation(z))
     upper = precision[np.triu_indices(len(columns))]
@@ -89,16 +91,22 @@ class JointTransform:
 
     def values(self, keys: np.ndarray) -> np.ndarray:
         """Shape (n, 1 + columns): the distance, then each residual, rounded to 4 decimals; always finite."""
-        z = np.ascontiguousarray(_standardised(keys, self._columns, self._centre, self._scale).T)
         # Features first, so that each step runs along the rows: they are many, and next to each other in memory.
-        pulled = self._precision[0][:, None] * z[0]
-        step = np.empty_like(pulled)
-        for column in range(1, len(z)):
-            pulled += np.multiply(self._precision[column][:, None], z[column], out=step)
-        squared = np.cumsum(z * pulled, axis=0)[-1:]
-        distance = np.sqrt(np.maximum(squared, 0.0))
-        streams: np.ndarray = np.round(np.concatenate([distance, pulled * self._residual_scale[:, None]]).T, 4)
-        return streams
+        columns = np.ascontiguousarray(keys.T)[self._columns]
+        found = np.empty((len(columns) + 1, len(keys)))
+        for first in range(0, len(keys), _ROWS_AT_ONCE):
+            part = slice(first, first + _ROWS_AT_ONCE)
+            z = _standardised(columns[:, part], self._centre[:, None], self._scale[:, None])
+            pulled = self._precision[0][:, None] * z[0]
+            step = np.empty_like(pulled)
+            for column in range(1, len(z)):
+                pulled += np.multiply(self._precision[column][:, None], z[column], out=step)
+            squared, *others = np.multiply(z, pulled, out=z)
+            for each in others:
+                squared += each
+            np.sqrt(np.maximum(squared, 0.0), out=found[0, part])
+            np.multiply(pulled, self._residual_scale[:, None], out=found[1:, part])
+        return np.round(found, 4, out=found).T
 
 
 def _moments(keys: np.ndarray, numeric: list[int]) -> tuple[list[int], list[float], list[float]]:
@@ -118,13 +126,12 @@ def _moments(keys: np.ndarray, numeric: list[int]) -> tuple[list[int], list[floa
     return columns[:MAX_FEATURES], centre[:MAX_FEATURES], scale[:MAX_FEATURES]
 
 
-def _standardised(keys: np.ndarray, columns: list[int], centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _standardised(keys: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Deviations in standard deviations, at most ±1e6; a missing or unseen value deviates by 0."""
-    chosen = keys[:, columns]
     with np.errstate(over="ignore"):
-        z: np.ndarray = np.clip((chosen - centre) / scale, -_FARTHEST, _FARTHEST)
+        z: np.ndarray = np.clip((keys - centre) / scale, -_FARTHEST, _FARTHEST)
     # Whether values are missing is for the feature's own stream to find; here they say nothing about relations.
-    z[chosen >= MISSING_KEY] = 0.0
+    z[keys >= MISSING_KEY] = 0.0
     return z
 
 

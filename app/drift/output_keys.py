@@ -23,11 +23,19 @@ _MOST_APART: Final = 1.5
 
 
 class OutputColumn(msgspec.Struct, frozen=True):
-    """One number or name per answer: `values` of shape (n,), float64 or objects (names of classes)."""
+    """One number or name per answer: `values`, float64 or objects (names of classes).
+
+    These are of shape (n,), or the few different ones with their `places` in the column, shape (n,).
+    """
 
     name: str
     kind: FeatureKind
     values: np.ndarray
+    places: np.ndarray | None = None
+
+    def each(self, found: np.ndarray) -> np.ndarray:
+        """What was found for `values`, for each answer."""
+        return found if self.places is None else found[self.places]
 
 
 def output_columns(classes: tuple[str, ...], outputs: Outputs, digits: int | None = None) -> list[OutputColumn]:
@@ -38,7 +46,8 @@ def output_columns(classes: tuple[str, ...], outputs: Outputs, digits: int | Non
     if outputs.values is not None:
         return [OutputColumn(PREDICTED_VALUE, "numeric", _rounded(outputs, digits))]
     assert outputs.class_ids is not None
-    columns = [OutputColumn(PREDICTED_CLASS, "categorical", class_names(classes, outputs.class_ids))]
+    known, places = np.unique(outputs.class_ids, return_inverse=True)
+    columns = [OutputColumn(PREDICTED_CLASS, "categorical", class_names(classes, known), places)]
     if outputs.probabilities is not None:
         columns.append(OutputColumn(TOP_PROBABILITY, "numeric", _rounded(outputs, digits)))
     return columns
@@ -88,9 +97,8 @@ def _rounded(outputs: Outputs, digits: int | None) -> np.ndarray:
 
 def class_names(classes: tuple[str, ...], class_ids: np.ndarray) -> np.ndarray:
     """The names of `class_ids`, an array of objects; an id without a class gets a name that is unseen."""
-    known, places = np.unique(class_ids, return_inverse=True)
-    names = [classes[index] if 0 <= index < len(classes) else f"class {index}" for index in known.tolist()]
-    return np.array(names, dtype=object)[places]
+    names = [classes[index] if 0 <= index < len(classes) else f"class {index}" for index in class_ids.tolist()]
+    return np.array(names, dtype=object)
 
 
 def significant(values: np.ndarray, digits: int = FINEST[PREDICTED_VALUE]) -> np.ndarray:

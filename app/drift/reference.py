@@ -261,13 +261,14 @@ def _output_family(
     streams, cells = [], []
     assert answers.outputs is not None
     for column in output_columns(contract.classes, answers.outputs, answers.digits):
-        if not len(column.values):
+        values = column.each(column.values)
+        if not len(values):
             return None
         if column.kind == "categorical":
-            cell, stream = _categorical(column.name, column.values.tolist(), contract.classes, chance)
+            cell, stream = _categorical(column.name, values.tolist(), contract.classes, chance)
             streams.append(stream)
         else:
-            keys = row_keys(column.values[:, None], [None])[:, 0]
+            keys = row_keys(values[:, None], [None])[:, 0]
             streams.append(numeric_stream(column.name, keys, chance))
             cell = numeric_cells(column.name, streams[-1], keys)
         cells.append(cell)

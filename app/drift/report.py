@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from app.drift.alarm_streams import ASSUMPTION, alarm_streams
 from app.drift.callers import STRETCH, STRETCHES, heaviest_share
+from app.drift.cells import DECIMALS
 from app.drift.crowds import CLOSES_AFTER, CrowdState
-from app.drift.detector_state import Moment
+from app.drift.detector_state import DetectorState, Moment, Moments
 from app.drift.errors import ErrorState
 from app.drift.evidence import (
     PROMISED_REQUESTS,
@@ -20,13 +23,7 @@ from app.drift.evidence import (
 )
 from app.drift.reference import DriftReference
 from app.drift.reference_notes import reference_notes
-from app.drift.report_streams import (
-    DECIMALS,
-    column_reports,
-    error_report,
-    iso_time,
-    joint_reports,
-)
+from app.drift.report_streams import error_report, iso_time, stream_reports
 from app.drift.report_types import Crowds, DriftReport, FalseAlarmBound, JointReport, StreamReport
 from app.drift.watch import DriftState, watched_streams
 
@@ -35,13 +32,14 @@ _NOTABLE: Final = 0.2
 _LEAST_ROWS: Final = 500
 _DISPLACED: Final = 0.1
 _LITTLE_EVIDENCE: Final = 0.5
+# Moments times streams whose scores are computed at once, which bounds the memory.
+_CELLS_AT_ONCE: Final = 4000
 
 
 def drift_report(version: str, reference: DriftReference, state: DriftState) -> DriftReport:
     """The report on the traffic behind `state`, compared with the reference of `version`."""
     watched = watched_streams(reference)
-    features = column_reports(reference.inputs, state.inputs, watched)
-    joint = joint_reports(reference.inputs, state.inputs, watched)
+    features, joint = stream_reports(reference.inputs, state.inputs, watched)
     outputs = output_reports(reference, state)
     score = max(feature.score for feature in features)
     crowd = state.inputs.crowd
@@ -87,10 +85,17 @@ class Standing(NamedTuple):
     alarm: bool
 
 
-def inputs_standing(reference: DriftReference, moment: Moment) -> Standing:
-    """That of the inputs."""
-    scores = scores_of(reference.inputs, moment.window[:, : len(reference.inputs.cells)])
-    return outputs_standing(reference, moment)._replace(score=round(float(scores.max()), DECIMALS))
+def inputs_standings(reference: DriftReference, moments: Moments, state: DetectorState) -> list[Standing]:
+    """Those of the inputs at some moments, the last of which may be that of the `state`."""
+    found, cells = moments.of(state), len(reference.inputs.cells)
+    shown, standings = moments.shown[:, :cells], list[Standing]()
+    at_once = max(1, _CELLS_AT_ONCE // cells)
+    for first in range(0, len(found), at_once):
+        some = found[first : first + at_once]
+        scores = scores_of(reference.inputs, shown, np.array([each.end for each in some]), moments.window).max(axis=1)
+        for moment, score in zip(some, scores.tolist(), strict=True):
+            standings.append(outputs_standing(reference, moment)._replace(score=round(score, DECIMALS)))
+    return standings
 
 
 def outputs_standing(reference: DriftReference, moment: Moment) -> Standing:
@@ -111,7 +116,7 @@ def output_reports(reference: DriftReference, state: DriftState) -> tuple[Stream
     watched = watched_streams(reference)
     columns: tuple[StreamReport, ...] = ()
     if reference.outputs is not None and state.outputs is not None:
-        columns = column_reports(reference.outputs, state.outputs, watched)
+        columns, _ = stream_reports(reference.outputs, state.outputs, watched)
     if reference.errors is None or state.errors is None:
         return columns
     return (*columns, error_report(reference.errors, state.errors, watched))

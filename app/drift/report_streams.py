@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from app.domain.timestamps import iso_utc
-from app.drift.cells import Cells
+from app.drift.cells import DECIMALS, Cells, shares_of
 from app.drift.detector_state import DetectorState, stream_onset, stream_wealth
 from app.drift.errors import ErrorState
 from app.drift.evidence import distances, evidence, live_counts, margin, stream_scores
@@ -14,8 +14,8 @@ from app.drift.family import Family
 from app.drift.joint import DISTANCE, GIVEN_THE_OTHERS
 from app.drift.reference import LabelledErrors
 from app.drift.report_types import JointReport, StreamReport
+from app.drift.streams import Stream
 
-DECIMALS = 6
 EXOGENOUS = "assumes that labels do not depend on the answer"
 
 
@@ -24,31 +24,17 @@ def iso_time(at_us: int | None) -> str | None:
     return iso_utc(at_us) if at_us else None
 
 
-def column_reports(family: Family, state: DetectorState, watched: int) -> tuple[StreamReport, ...]:
-    """The reports of the streams that have cells; `watched` streams share the promise."""
+def stream_reports(
+    family: Family, state: DetectorState, watched: int
+) -> tuple[tuple[StreamReport, ...], tuple[JointReport, ...]]:
+    """The reports of the streams that have cells, and of the joint ones; `watched` streams share the promise."""
     found = stream_evidence(state, watched)
     scores, counts, onset = stream_scores(family, state), live_counts(family, state), stream_onset(state)[1].tolist()
-    return tuple(
-        _column(cells, counts[index], scores[index], found[index], onset[index])
-        for index, cells in enumerate(family.cells)
-    )
-
-
-def joint_reports(family: Family, state: DetectorState, watched: int) -> tuple[JointReport, ...]:
-    """The reports of the joint streams, in order."""
-    found = stream_evidence(state, watched)
-    scores, onset = stream_scores(family, state), stream_onset(state)[1].tolist()
-    return tuple(
-        JointReport(
-            name=stream.name,
-            evidence=found[index],
-            explanation=explain(stream.name, found[index]),
-            score=round(scores[index], DECIMALS),
-            since=iso_time(onset[index]) if found[index] else None,
-        )
-        for index, stream in enumerate(family.streams)
-        if index >= len(family.cells)
-    )
+    shown = len(family.cells)
+    live = shares_of(counts[:shown]) if state.requests else [None] * shown
+    columns = map(_column, family.cells, live, scores[:shown], found[:shown], onset[:shown])
+    joint = map(_joint, family.streams[shown:], scores[shown:], found[shown:], onset[shown:])
+    return tuple(columns), tuple(joint)
 
 
 def error_report(reference: LabelledErrors, state: ErrorState, watched: int) -> StreamReport:
@@ -58,7 +44,8 @@ def error_report(reference: LabelledErrors, state: ErrorState, watched: int) -> 
     found = evidence(state.mean_wealth, state.seen, watched)
     cells = Cells(name="errors", kind="categorical", bins=("right", "wrong"), counts=(0, *known, 0, 0, 0))
     score = max(0.0, float(distances(known, live)) - margin(reference.rows, state.seen, 1))
-    column = _column(cells, [0, *live, 0, 0, 0], score, found, state.onset_us)
+    shares = shares_of(np.array([[0, *live, 0, 0, 0]]))[0] if state.seen else None
+    column = _column(cells, shares, score, found, state.onset_us)
     return column if state.declared else msgspec.structs.replace(column, assumption=EXOGENOUS)
 
 
@@ -77,16 +64,28 @@ def explain(name: str, found: float) -> str:
     return f"{feature} {verb} with the other features as it did in the reference."
 
 
-def _column(cells: Cells, counts: list[int], score: float, found: float, onset_us: int) -> StreamReport:
-    known, live = _shares(cells.counts), _shares(counts)
+def _joint(stream: Stream, score: float, found: float, onset_us: int) -> JointReport:
+    return JointReport(
+        name=stream.name,
+        evidence=found,
+        explanation=explain(stream.name, found),
+        score=round(score, DECIMALS),
+        since=iso_time(onset_us) if found else None,
+    )
+
+
+def _column(cells: Cells, live: list[float] | None, score: float, found: float, onset_us: int) -> StreamReport:
+    """The report of a column; `live` are the shares of its cells, and of more that are empty."""
+    known, size = cells.shares, len(cells.counts)
+    live = None if live is None else live[:size]
     return StreamReport(
         name=cells.name,
         score=round(score, DECIMALS),
         evidence=found,
         kind=cells.kind,
         bins=cells.bins,
-        reference=() if known is None else known[1:-3],
-        live=None if live is None else live[1:-3],
+        reference=() if known is None else tuple(known[1:-3]),
+        live=None if live is None else tuple(live[1:-3]),
         missing=None if live is None else live[-2],
         # Of a column of texts the reference counts all as unseen: that a new one is, too, means nothing.
         unseen=None if live is None or cells.counts[-1] else live[-1],
@@ -94,10 +93,3 @@ def _column(cells: Cells, counts: list[int], score: float, found: float, onset_u
         reference_missing=0.0 if known is None else known[-2],
         since=iso_time(onset_us) if found else None,
     )
-
-
-def _shares(counts: tuple[int, ...] | list[int]) -> tuple[float, ...] | None:
-    total = sum(counts)
-    if not total:
-        return None
-    return tuple(np.round(np.array(counts) / total, DECIMALS).tolist())

@@ -74,18 +74,17 @@ def categorical_stream(name: str, keys: np.ndarray, levels: Levels, jitter: np.r
     return msgspec.structs.replace(_stream(name, levels.placed(keys), jitter, cuts), levels=levels)
 
 
-def tie_breakers(seed: int, first: int, rows: int, streams: int) -> np.ndarray:
-    """Jitter of requests `first`… (count from 0): integers below `TIE_RANGE`, shape (rows, streams).
+def tie_breakers(seed: int, numbers: np.ndarray) -> np.ndarray:
+    """Jitter of values with these numbers (request by request, counted from 1): integers below `TIE_RANGE`.
 
-    A hash of (seed, request, stream), so that the same log has the same jitter however it is cut into batches.
+    A hash of the seed and the number, so that the same log has the same jitter however it is cut into batches.
     """
-    cells = mixed(seed, first * streams + 1, rows * streams)
-    return (cells >> np.uint64(40)).astype(np.int64).reshape(rows, streams)
+    return (mixed(seed, numbers) >> np.uint64(40)).astype(np.int64)
 
 
-def mixed(seed: int, first: int, size: int) -> np.ndarray:
-    """A hash of each number from `first` on, uint64, shape (size,): SplitMix64 (Steele, Lea & Flood 2014)."""
-    state = np.arange(first, first + size, dtype=np.uint64) * _GOLDEN + np.uint64(seed % (1 << 64))
+def mixed(seed: int, numbers: np.ndarray) -> np.ndarray:
+    """A hash of each number, uint64, same shape: SplitMix64 (Steele, Lea & Flood 2014)."""
+    state = numbers.astype(np.uint64) * _GOLDEN + np.uint64(seed % (1 << 64))
     state = (state ^ (state >> np.uint64(30))) * _MIX_1
     state = (state ^ (state >> np.uint64(27))) * _MIX_2
     found: np.ndarray = state ^ (state >> np.uint64(31))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 import numpy as np
 
@@ -22,13 +24,16 @@ from app.drift.bets import (
     table,
 )
 
+# The bets on values beyond all known ones, below and above, with the share of the requests that they expect there.
+_BEYOND: Final = (((BELOW, ABOVE), BEYOND), ((FEW_BELOW, FEW_ABOVE), FEW_BEYOND))
+
 
 class Urns(msgspec.Struct, frozen=True):
     """The urns before each of consecutive blocks, and the blocks.
 
     `alpha`, shape (blocks, streams, bins), float64: gaps plus live counts before the block. `recent`, one block
     longer: faded counts before each block and after the last. `counts`: the blocks' own. `bins`, shape
-    (blocks, m, streams), uint8: the bin of each request.
+    (m, blocks, streams), uint8: the bin of each request.
     """
 
     alpha: np.ndarray
@@ -43,114 +48,124 @@ def urns_before(alpha: np.ndarray, recent: np.ndarray, bins: np.ndarray, absorbi
     A stream that is not `absorbing` keeps its alpha: its requests do not count as normal.
     """
     counts = block_counts(bins, alpha.shape[1])
-    before: np.ndarray = np.empty_like(counts)
+    learnt = counts if absorbing.all() else counts * absorbing[:, None]
+    before = np.empty_like(counts)
     before[0] = alpha
-    before[1:] = alpha + np.cumsum(counts[:-1] * absorbing[:, None], axis=0)
-    faded = np.empty((len(counts) + 1, *recent.shape))
-    faded[0] = recent
-    for block, added in enumerate(counts):
-        faded[block + 1] = recent_after(faded[block], added)
-    return Urns(alpha=before, recent=faded, counts=counts, bins=bins)
+    for block, added in enumerate(learnt[:-1]):
+        np.add(before[block], added, out=before[block + 1])
+    return Urns(alpha=before, recent=recent_after(recent, counts), counts=counts, bins=bins)
 
 
 def block_e_values(urns: Urns, highest: np.ndarray) -> np.ndarray:
-    """The e-values of the blocks: shape (bets, blocks, streams); `highest` is each stream's last bin.
+    """The e-values of the blocks: shape (blocks, bets, streams); `highest` is each stream's last bin.
 
     With N = Σα, c a block's counts and q the bet's mass of each bin,
     E = Π Γ(Nq+c) Γ(α) / (Γ(Nq) Γ(α+c)): two Dirichlet-multinomial likelihoods of the same total, so that its mean
     under exchangeability is exactly 1. Both are products over the block's requests: (Nq + o) / (α + o), where o
     earlier requests of the block fell into the same bin.
     """
-    totals = urns.alpha.sum(axis=2)
     blocks, streams, width = urns.alpha.shape
-    cell = np.arange(blocks * streams).reshape(blocks, streams)
-    # In the order of the requests of a block: arrays of shape (m, blocks, streams).
-    bins = urns.bins.transpose(1, 0, 2).astype(np.int64)
-    earlier = _earlier(urns.bins)
-    own = cell * width + bins
-    balls = urns.alpha.take(own)
+    bins, recent = urns.bins, urns.recent[:-1]
+    # Arrays of shape (m, blocks, streams).
+    own = np.arange(0, blocks * streams * width, width).reshape(blocks, streams) + bins
+    upper, balls = _cumulated(urns.alpha), urns.alpha.take(own)
+    totals = np.ascontiguousarray(upper[:, :, -1])
+    # Of the lower and the upper edge of each request's bin.
+    below = np.empty((len(own), 2, blocks, streams))
+    below[:, 1] = upper.take(own)
+    np.subtract(below[:, 1], balls, out=below[:, 0])
+    earlier = _earlier(bins)
+    share, again = balls / totals, earlier / totals
     # Numerators are divided by N, and multiplied by it at the end: one operation for all bets.
-    again = earlier / totals
-    e_values = np.empty((BETS, blocks, streams))
-    e_values[:TABLED] = _tabled(urns.alpha, cell * (width + 1) + bins, again)
-    late = urns.recent[:-1].take(own)
-    others = _other_masses(balls / totals, (bins == 0, bins == highest), (late, urns.recent[:-1].sum(axis=2)), again)
-    e_values[TABLED:] = 1.0
-    scale = np.ones_like(totals)
-    for position in range(len(bins)):
-        e_values[TABLED:] *= others[:, position]
-        scale *= totals / (balls[position] + earlier[position])
-    e_values *= scale
+    balls += earlier
+    scale = _product(np.divide(totals, balls, out=balls))
+    e_values = np.empty((blocks, BETS, streams))
+    e_values[:, :TABLED] = _tabled(positions(below, totals), again).swapaxes(1, 2)
+    ends = bins == 0, bins == highest.astype(np.uint8)
+    for bets, expected in _BEYOND:
+        common = _product((1 - expected) * share + again)
+        for bet, outermost in zip(bets, ends, strict=True):
+            e_values[:, bet] = _beyond(common, share, outermost, again, expected)
+    late = recent_mass(share, recent.take(own), recent.sum(axis=2))
+    e_values[:, RECENT] = _product(np.add(late, again, out=late))
+    e_values *= scale[:, None]
     return e_values
 
 
-def block_counts(blocks: np.ndarray, bins: int) -> np.ndarray:
-    """The number of requests of each block in each bin, shape (blocks, streams, bins), float64."""
-    count, _, streams = blocks.shape
-    cells = (np.arange(count)[:, None, None] * streams + np.arange(streams)) * bins + blocks
-    counts: np.ndarray = np.bincount(cells.ravel(), minlength=count * streams * bins).reshape(count, streams, bins)
-    return counts.astype(np.float64)
+def block_counts(bins: np.ndarray, width: int) -> np.ndarray:
+    """The number of requests of each block in each of `width` bins, shape (blocks, streams, width), float64.
 
-
-def _edges(urns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The places of all bins' edges in the bets' table, flat: node numbers, and fractions of the way to the next."""
-    inside = np.zeros((*urns.shape[:2], urns.shape[2] + 1))
-    np.cumsum(urns, axis=2, out=inside[:, :, 1:])
-    places = positions(inside, inside[:, :, -1:]).ravel()
-    nodes: np.ndarray = places.astype(np.int64)
-    return nodes, places - nodes
-
-
-def _tabled(alpha: np.ndarray, lower: np.ndarray, again: np.ndarray) -> np.ndarray:
-    """The products over a block's requests of the tabled bets' mass of the request's bin: (`TABLED`, blocks, streams).
-
-    `lower` are the flat numbers of the bins' lower edges, and `again` is added to the mass; shape (m, …).
+    `bins` has shape (m, blocks, streams).
     """
-    nodes, fractions = _edges(alpha)
-    ends = np.stack([lower, lower + 1], axis=1)
-    nodes, fractions = nodes.take(ends), fractions.take(ends)[..., None]
-    product: np.ndarray = np.ones((*lower.shape[1:], TABLED))
-    # Over the m positions of a block and not over requests: each step is one call for all blocks, streams and bets.
-    for position in range(len(lower)):
-        g = _g(nodes[position], fractions[position])
-        mass = g[1]
-        mass -= g[0]
-        mass += again[position][..., None]
-        product *= mass
-    return np.moveaxis(product, 2, 0)
+    _, blocks, streams = bins.shape
+    cells = np.arange(0, blocks * streams * width, width).reshape(blocks, streams) + bins
+    counts: np.ndarray = np.bincount(cells.ravel(), minlength=blocks * streams * width)
+    return counts.reshape(blocks, streams, width).astype(np.float64)
 
 
-def _g(nodes: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-    """G of every tabled bet at places between two nodes of the table: shape (…, `TABLED`); `fractions` end in 1."""
+def _tabled(places: np.ndarray, again: np.ndarray) -> np.ndarray:
+    """The products over a block's requests of the tabled bets' mass of the request's bin: (blocks, streams, `TABLED`).
+
+    `places` in the bets' table are those of the lower and upper edges of the bins, shape (m, 2, blocks, streams), and
+    `again` is added to the mass.
+    """
     values, rises = table()
-    g: np.ndarray = rises.take(nodes, axis=0)
-    g *= fractions
-    g += values.take(nodes, axis=0)
-    return g
+    whole = np.floor(places)
+    nodes, fractions = whole.astype(np.intp), np.subtract(places, whole, out=whole)
+    shape = (*again.shape[1:], TABLED)
+    product, g, value = np.ones(shape), np.empty((2, *shape)), np.empty((2, *shape))
+    # Over the m positions of a block and not over requests: each step is one call for all blocks, streams and bets.
+    for at, fraction, more in zip(nodes, fractions, again, strict=True):
+        rises.take(at, axis=0, out=g, mode="clip")
+        g *= _for_each_bet(fraction)
+        values.take(at, axis=0, out=value, mode="clip")
+        g += value
+        mass = np.subtract(g[1], g[0], out=g[1])
+        mass += _for_each_bet(more)
+        product *= mass
+    return product
 
 
-def _other_masses(
-    share: np.ndarray, ends: tuple[np.ndarray, np.ndarray], late: tuple[np.ndarray, np.ndarray], again: np.ndarray
+def _for_each_bet(numbers: np.ndarray) -> np.ndarray:
+    """Each number as often as there are tabled bets, in a further axis."""
+    # As they lie in memory: to stretch an axis within the arithmetic takes twice as long.
+    return np.repeat(numbers.ravel(), TABLED).reshape(*numbers.shape, TABLED)
+
+
+def _beyond(
+    common: np.ndarray, share: np.ndarray, outermost: np.ndarray, again: np.ndarray, expected: float
 ) -> np.ndarray:
-    """The mass of the other bets on every request's bin, plus `again`: shape (bets less `TABLED`, m, blocks, streams).
+    """The product over a block's requests of the mass of a bet on values beyond all known ones.
 
-    `share` is the null's; `ends` say whether the bin is the first and whether it is the last; `late` are the bin's
-    faded counts and their total over the bins.
+    It is the `common` one of all such bets, but for the few blocks with a request in the `outermost` bin.
     """
-    mass = np.empty((BETS - TABLED, *share.shape))
-    mass[BELOW - TABLED] = beyond_mass(share, ends[0], BEYOND)
-    mass[ABOVE - TABLED] = beyond_mass(share, ends[1], BEYOND)
-    mass[FEW_BELOW - TABLED] = beyond_mass(share, ends[0], FEW_BEYOND)
-    mass[FEW_ABOVE - TABLED] = beyond_mass(share, ends[1], FEW_BEYOND)
-    mass[RECENT - TABLED] = recent_mass(share, *late)
-    mass += again
-    return mass
+    cells = np.flatnonzero(outermost.any(axis=0))
+    own, at_end, more = (each.reshape(len(each), -1).take(cells, axis=1) for each in (share, outermost, again))
+    product = common.copy()
+    product.put(cells, _product(beyond_mass(own, at_end, expected) + more))
+    return product
+
+
+def _cumulated(urns: np.ndarray) -> np.ndarray:
+    """The sums of each urn's bins from the first one on; NumPy's own function takes three times as long."""
+    upper = urns.copy()
+    for place in range(1, urns.shape[2]):
+        upper[:, :, place] += upper[:, :, place - 1]
+    return upper
+
+
+def _product(factors: np.ndarray) -> np.ndarray:
+    """The product over the first axis, in its order whatever the shape; `factors` are used up."""
+    product: np.ndarray = factors[0]
+    for each in factors[1:]:
+        product *= each
+    return product
 
 
 def _earlier(bins: np.ndarray) -> np.ndarray:
     """How many earlier requests of its block fell into the same bin, for each request: shape (m, blocks, streams)."""
-    rows = np.ascontiguousarray(bins.transpose(1, 0, 2))
-    earlier = np.zeros(rows.shape, np.uint8)
-    for position in range(1, len(rows)):
-        np.add.reduce(rows[:position] == rows[position], axis=0, dtype=np.uint8, out=earlier[position])
+    earlier = np.zeros(bins.shape, np.uint8)
+    for position in range(1, len(bins)):
+        same = (bins[:position] == bins[position]).view(np.uint8)
+        np.add.reduce(same, axis=0, dtype=np.uint8, out=earlier[position])
     return earlier.astype(np.float64)

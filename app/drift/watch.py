@@ -14,9 +14,10 @@ from app.drift.evidence import alarm_wealth
 from app.drift.keys import category_keys, numeric_keys, row_keys
 from app.drift.output_keys import output_columns
 from app.drift.reference import DriftReference
+from app.drift.walks import Walks
 
-# Bounds the memory of a large file; the state does not depend on it.
-_ROWS_AT_ONCE = 1000
+# Bounds the memory of a large file, and is no less than a page of the log; the state does not depend on it.
+_ROWS_AT_ONCE = 5000
 
 
 class DriftState(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,11 +68,13 @@ def update(
     at_us: np.ndarray | None = None,
     callers: Callers | None = None,
     moments: Moments | None = None,
+    walks: Walks | None = None,
 ) -> DriftState:
     """The state after `rows` (as `RowParser` gives them), in log order, served at `at_us` (µs since 1970).
 
     `outputs` are this version's answers to these rows, None if they are not known. Without `callers` each row is a
-    request of its own. The state does not depend on how the log is cut into calls. `moments` are those of the inputs.
+    request of its own. The state does not depend on how the log is cut into calls. `moments` are those of the inputs,
+    `walks` those of other parts through the same rows.
     """
     inputs, level = state.inputs, alarm_wealth(watched_streams(reference))
     for first in range(0, len(rows), _ROWS_AT_ONCE):
@@ -85,6 +88,7 @@ def update(
             at_us=None if at_us is None else at_us[part],
             callers=None if callers is None else callers.part(part),
             moments=moments,
+            walks=walks,
         )
     state = msgspec.structs.replace(state, inputs=inputs)
     return state if outputs is None else update_outputs(reference, state, outputs, at_us, callers)
@@ -97,6 +101,7 @@ def update_outputs(
     at_us: np.ndarray | None = None,
     callers: Callers | None = None,
     moments: Moments | None = None,
+    walks: Walks | None = None,
 ) -> DriftState:
     """The state after this version's answers, in log order; unchanged if the reference has none to compare with."""
     if reference.outputs is None or state.outputs is None:
@@ -106,7 +111,16 @@ def update_outputs(
     if keys.shape[1] != len(reference.outputs.streams):
         return state
     level = alarm_wealth(watched_streams(reference))
-    after = advance(reference.outputs, state.outputs, keys, level=level, at_us=at_us, callers=callers, moments=moments)
+    after = advance(
+        reference.outputs,
+        state.outputs,
+        keys,
+        level=level,
+        at_us=at_us,
+        callers=callers,
+        moments=moments,
+        walks=walks,
+    )
     return msgspec.structs.replace(state, outputs=after)
 
 
@@ -143,10 +157,9 @@ def acknowledge_all(state: DriftState, at_us: int) -> DriftState:
 
 def input_keys(reference: DriftReference, rows: np.ndarray) -> np.ndarray:
     """The keys of `rows` in every input stream, shape (n, streams)."""
-    keys = row_keys(rows, [cells.ranks for cells in reference.inputs.cells])
-    if reference.transform is None:
-        return keys
-    return np.concatenate([keys, reference.transform.values(keys)], axis=1)
+    # Streams first in memory, as all that follows goes along the rows.
+    keys = np.ascontiguousarray(row_keys(rows, [cells.ranks for cells in reference.inputs.cells]).T)
+    return (keys if reference.transform is None else np.concatenate([keys, reference.transform.values(keys.T).T])).T
 
 
 def output_keys(reference: DriftReference, outputs: Outputs) -> np.ndarray:
@@ -156,7 +169,8 @@ def output_keys(reference: DriftReference, outputs: Outputs) -> np.ndarray:
     columns = output_columns(reference.classes, outputs, reference.answer_digits)
     for cells, column in zip(reference.outputs.cells, columns, strict=False):
         ranks = cells.ranks
-        keys.append(numeric_keys(column.values) if ranks is None else category_keys(column.values, ranks))
+        found = numeric_keys(column.values) if ranks is None else category_keys(column.values, ranks)
+        keys.append(column.each(found))
     return np.stack(keys, axis=1)
 
 

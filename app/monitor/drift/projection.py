@@ -24,7 +24,7 @@ from app.drift.watch import DriftState, acknowledge_all, fits, start
 from app.monitor.drift.columns import RowColumns
 from app.monitor.drift.references import KnownReference
 from app.monitor.drift.samples import Samples, epochs_of, layouts_of, samples_of
-from app.monitor.drift.timeline import InputsCache, processed, timeline_after
+from app.monitor.drift.timeline import PageCache, processed, timeline_after
 from app.monitor.projection import DerivedReads
 from app.services.queries.drift_records import (
     NAME,
@@ -89,7 +89,7 @@ class DriftProjection:
         samples = samples.declared_in(declared)
         columns = RowColumns(self._references.features, reads.layouts(layouts_of(samples)))
         states: dict[str, str] = {}
-        cache: InputsCache = {}  # of this call alone: a projection keeps nothing in memory
+        cache = PageCache()  # of this call alone: a projection keeps nothing in memory
         for references in self._known(configurations.values()):
             first = references[0]
             own = samples.of(_revisions_with(first, configurations), first.version, first.width, columns)
@@ -102,7 +102,7 @@ class DriftProjection:
         return [references for references in map(self._references.of, names) if references]
 
     def _states_after(
-        self, references: Sequence[KnownReference], own: Samples, reads: DerivedReads, cache: InputsCache
+        self, references: Sequence[KnownReference], own: Samples, reads: DerivedReads, cache: PageCache
     ) -> dict[str, str]:
         """The state, report and timeline of a version after its samples, by name."""
         watched, known = _load(references, reads, own)
@@ -127,7 +127,7 @@ class DriftProjection:
         return states | timeline_after(known, watched.state, points, reads, begun_anew=begun_anew)
 
     def _advanced(
-        self, known: KnownReference, watched: WatchedVersion, own: Samples, cache: InputsCache
+        self, known: KnownReference, watched: WatchedVersion, own: Samples, cache: PageCache
     ) -> tuple[WatchedVersion, list[DriftTimelinePoint]]:
         """The state after its samples and the acknowledgements among them; and the points that became due."""
         # An acknowledgement that no sample follows waits for the next batch: its place is the end of the log, and the

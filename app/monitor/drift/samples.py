@@ -18,7 +18,6 @@ from app.domain.log_columns import Shared
 from app.domain.log_event import Event, PredictionRow
 from app.domain.log_page import Joined, events_of, in_blocks, layouts_in, taken, those, values_of
 from app.domain.prediction import REPORTED, Outputs
-from app.drift.callers import Callers
 from app.drift.output_keys import PREDICTED_VALUE, TOP_PROBABILITY
 from app.drift.reference import DriftReference
 from app.monitor.drift.columns import AnswersToRows, RowColumns, answers_to, as_objects, features_of
@@ -183,27 +182,6 @@ def rows_of(requests: Requests, reference: DriftReference) -> np.ndarray:
     if all(cells.kind == "numeric" for cells in reference.inputs.cells):
         return features if are_numbers else np.array(features.tolist(), dtype=np.float64)  # null becomes NaN
     return as_objects(features) if are_numbers else features
-
-
-def callers_of(requests: Requests, last_at_us: int, ends: np.ndarray) -> Callers:
-    """Who sent the rows. `last_at_us`: when the row before them was served.
-
-    A row of another time belongs to another request. Of the same time it may, so that the id must say. After so many
-    rows as `ends` says, and after all, a call may end, so that it must not matter what the next row is.
-    """
-    times = requests.at_us
-    begins = np.concatenate([[last_at_us], times[:-1]]) != times
-    for index in np.flatnonzero(~begins).tolist():
-        marks = requests.rows[index].marks
-        # Ids of another format do not say. Before there were such marks, each row counted as a request.
-        begins[index] = marks is None or marks.first
-    alone = begins.copy()
-    alone[:-1] &= begins[1:]
-    # Whether such a row is the last one of its request, the next call would know.
-    for index in {each - 1 for each in (*ends.tolist(), requests.number) if each}:
-        marks = requests.rows[index].marks
-        alone[index] = begins[index] and (marks is None or not marks.of_several)
-    return Callers(requests.users, begins, alone, requests.keys)
 
 
 def key_hash(row: PredictionRow) -> int:

@@ -13,15 +13,16 @@ import msgspec
 import numpy as np
 
 from app.drift.detector_state import DetectorState, Moments
-from app.drift.report import Standing, errors_standing, inputs_standing, outputs_standing
+from app.drift.report import Standing, errors_standing, inputs_standings, outputs_standing
+from app.drift.walks import Walks
 from app.drift.watch import DriftState, update, update_labels, update_outputs
+from app.monitor.drift.callers import callers_of
 from app.monitor.drift.references import KnownReference
 from app.monitor.drift.samples import (
     Labels,
     Requests,
     Samples,
     answered_by,
-    callers_of,
     outputs_of,
     rows_of,
 )
@@ -33,8 +34,17 @@ FINEST_SPACING = 20
 MOST_POINTS = 200
 # The inputs' state before and after a run of requests, and their standing at the points between.
 _Inputs: TypeAlias = tuple[DetectorState, DetectorState, list[Standing]]
-# By the inputs' digest and the places of the requests.
-InputsCache: TypeAlias = dict[tuple[str, bytes], list[_Inputs]]
+
+
+class PageCache:
+    """What versions share of the work on one page.
+
+    `inputs`, by the inputs' digest and the places of the requests; `walks` through rows of the same callers.
+    """
+
+    def __init__(self) -> None:
+        self.inputs: dict[tuple[str, bytes], list[_Inputs]] = {}
+        self.walks = Walks()
 
 
 def spacing_at(requests: int) -> int:
@@ -60,14 +70,14 @@ def point_of(requests: int, at_us: int, parts: Iterable[Standing]) -> DriftTimel
 
 
 def processed(
-    known: KnownReference, state: DriftState, own: Samples, cache: InputsCache, points: list[DriftTimelinePoint]
+    known: KnownReference, state: DriftState, own: Samples, cache: PageCache, points: list[DriftTimelinePoint]
 ) -> DriftState:
     """The state after the samples; points that become due on the way are added to `points`."""
     requests, seen = own.requests, state.inputs.requests
     # After so many of the requests; of each part, its standing there.
     due = np.array(marks(seen, requests.number), np.int64) - seen
     state, of_inputs = _inputs_after(known, state, requests, due, cache)
-    state, of_outputs = _outputs_after(known, state, requests, due)
+    state, of_outputs = _outputs_after(known, state, requests, due, cache.walks)
     state, of_errors = _errors_after(known, state, own, due)
     for number, *standings in zip(due.tolist(), of_inputs, *of_outputs, *of_errors, strict=True):
         points.append(point_of(seen + number, int(requests.at_us[number - 1]), standings))
@@ -75,26 +85,28 @@ def processed(
 
 
 def _inputs_after(
-    known: KnownReference, state: DriftState, requests: Requests, due: np.ndarray, cache: InputsCache
+    known: KnownReference, state: DriftState, requests: Requests, due: np.ndarray, cache: PageCache
 ) -> tuple[DriftState, list[Standing]]:
     """The state with that of the inputs after the requests, and their standing at each point that is `due`."""
     if not requests.number:
         return state, []
     # Versions trained on the same data see the same requests, so that most of the work is done once for all of them.
     key = known.inputs_digest, requests.seqs.tobytes()
-    for before, after, standings in cache.setdefault(key, []):
+    for before, after, standings in cache.inputs.setdefault(key, []):
         if before == state.inputs:
             return msgspec.structs.replace(state, inputs=after), standings
     reference, moments = known.reference, Moments((state.inputs.requests + due).tolist())
     rows, callers = rows_of(requests, reference), callers_of(requests, state.inputs.crowd.last_at_us, due)
-    after = update(reference, state, rows, at_us=requests.at_us, callers=callers, moments=moments).inputs
-    standings = [inputs_standing(reference, moment) for moment in moments.of(after)]
-    cache[key].append((state.inputs, after, standings))
+    after = update(
+        reference, state, rows, at_us=requests.at_us, callers=callers, moments=moments, walks=cache.walks
+    ).inputs
+    standings = inputs_standings(reference, moments, after)
+    cache.inputs[key].append((state.inputs, after, standings))
     return msgspec.structs.replace(state, inputs=after), standings
 
 
 def _outputs_after(
-    known: KnownReference, state: DriftState, requests: Requests, due: np.ndarray
+    known: KnownReference, state: DriftState, requests: Requests, due: np.ndarray, walks: Walks
 ) -> tuple[DriftState, list[list[Standing]]]:
     """The same for the version's answers; no standing where there is nothing to compare them with."""
     reference = known.reference
@@ -106,7 +118,7 @@ def _outputs_after(
     if answered.number:
         callers = callers_of(answered, state.outputs.crowd.last_at_us, ends)
         outputs = outputs_of(answered, reference)
-        state = update_outputs(reference, state, outputs, answered.at_us, callers, moments)
+        state = update_outputs(reference, state, outputs, answered.at_us, callers, moments, walks)
     assert state.outputs is not None
     return state, [[outputs_standing(reference, moment) for moment in moments.of(state.outputs)]]
 

@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.drift.blocks import Blocks
 from app.drift.callers import Acquaintance, callers_of_rows, each_alone, heaviest_share
-from app.drift.crowds import Blocks, CrowdState, after_ordinary
+from app.drift.crowds import Begun, CrowdState
 from app.drift.detector import advance
 from app.drift.detector_state import DetectorState, Moments, new_state, stream_wealth, window_rows
 from app.drift.evidence import alarm_wealth
 from app.drift.family import Family
 from app.drift.streams import numeric_stream
-from app.drift.waiting import MOST_WAITING
+from app.drift.waiting import MOST_WAITING, Lots
+from app.drift.walks import Walks, by_count
 
 
 def family(rows=200, seed=1):
@@ -34,10 +36,23 @@ def callers(users, sizes=None):
 
 def blocks_of(who, state=None):
     """Row numbers of the closed blocks, and the state after the rows."""
-    blocks = Blocks(state or CrowdState(), np.zeros((10, 8), dtype=np.uint8), seed=7)
-    numbers = np.arange(len(who.users), dtype=np.int64)
-    closed = list(blocks.add(numbers.view(np.uint8).reshape(-1, 8), 0, numbers, who))
-    return [block.copy().view(np.int64)[:, 0].tolist() for run in closed for block in run.bins], blocks.state()
+    state = state or CrowdState()
+    walk, lots = walked(who, state)
+    before = Begun.of(state).rows
+    numbers = np.concatenate([np.full(before, -1), np.arange(len(who.users))])
+    rows = numbers.view(np.uint8).reshape(-1, 8)
+    return [numbers[block].tolist() for run in walk.closed for block in run.places], walk.state(rows, lots)
+
+
+def walked(who, state, walks=None, seed=7):
+    """The walk through rows from number 0 on, row by row, and their lots."""
+    lots = Lots(seed, state.stored_lots, 0, len(who.users))
+    times = np.arange(len(who.users))
+    if walks is not None:
+        return walks.through(state, times, who, lots), lots
+    blocks = Blocks(Begun.of(state), lots)
+    blocks.add(times, who)
+    return blocks.walk(), lots
 
 
 def test_rows_of_nobody_form_blocks_in_order():
@@ -144,9 +159,25 @@ def test_the_queue_is_bounded_and_what_is_left_out_is_counted():
 def test_ordinary_rows_take_the_short_way_to_the_same_state():
     for first in (0, 3, 10, 19):
         state = blocks_of(each_alone(first))[1] if first else CrowdState()
-        whole = Blocks(state, np.zeros((10, 1), dtype=np.uint8), seed=7)
-        list(whole.add(np.zeros((27, 1), dtype=np.uint8), first, np.arange(27), each_alone(27)))
-        assert whole.state() == after_ordinary(state, 27, 26)
+        whole, short = walked(each_alone(27), state)[0], by_count(state, np.arange(27))
+        assert whole[1:] == short[1:]
+        for one, other in zip(whole.closed, short.closed, strict=True):
+            assert [each.tolist() for each in one] == [each.tolist() for each in other]
+
+
+def test_rows_of_the_same_callers_are_walked_through_once_whatever_their_lots_are():
+    who, walks = callers(np.tile([0, 0, 0, 5, 6, 7, 0, 8], 40)), Walks()
+    first, _ = walked(who, CrowdState(), walks, seed=7)
+    assert walked(who, CrowdState(), walks, seed=8)[0] is first
+    assert walked(who, first.state(np.zeros((320, 1), np.uint8), Lots(7, [], 0, 320)), walks)[0] is not first
+    assert walked(callers([0] * 320), CrowdState(), walks)[0] is not first
+
+
+def test_where_lots_decide_each_part_walks_on_its_own():
+    who, walks = callers([0] * 200, [5] * 40), Walks()
+    blocks = [walked(who, CrowdState(), walks, seed=seed)[0].closed[0].places.tolist() for seed in (7, 8)]
+    assert blocks == [walked(who, CrowdState(), seed=seed)[0].closed[0].places.tolist() for seed in (7, 8)]
+    assert blocks[0] != blocks[1]
 
 
 RUNS = st.lists(
@@ -190,7 +221,8 @@ def test_a_moment_is_the_state_of_a_log_that_ends_there(runs, cuts, seed):
         state, first = advance(watched, state, keys[part], level=alarm_wealth(1), callers=who.part(part)), end
         assert moment.wealth.tobytes() == stream_wealth(state).tobytes()
         assert (moment.closed_requests, moment.alarm) == (state.closed_requests, state.alarm)
-        assert sorted(moment.window.tolist()) == sorted(window_rows(state).tolist())
+        window = moments.shown[max(0, moment.end - moments.window) : moment.end]
+        assert sorted(window.tolist()) == sorted(window_rows(state).tolist())
 
 
 def ever_alarms(users, sizes, keys, watched):

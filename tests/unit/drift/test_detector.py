@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.prediction import Outputs
-from app.drift.detector import acknowledge
+from app.drift.detector import acknowledge, wealth_after
 from app.drift.detector_state import BLOCK, CLEAN_BLOCKS, stream_wealth
 from app.drift.reference import DriftReference, build_reference
 from app.drift.watch import DriftState, start, update
@@ -167,3 +167,13 @@ def test_one_outlier_in_a_hundred_is_proven_with_2500_reference_rows(sign):
     rows = chance.normal(size=(1500, 1))
     rows[50::100] = sign
     assert update(reference, start(reference), rows).alarm
+
+
+@pytest.mark.parametrize("factor", [0.5, 3.0, 1e300])
+def test_the_wealth_is_capped_after_each_block(factor):
+    e_values = np.random.default_rng(1).uniform(0, 2 * factor, size=(40, 2, 3))
+    e_values[20:] = 0.5
+    before, found = np.full((2, 3), 5.0), wealth_after(np.full((2, 3), 5.0), e_values, 10, 1e6)
+    for e_value, after in zip(e_values, found, strict=True):
+        before = np.minimum(e_value * (before + 10), 1e6)
+        assert after.tolist() == before.tolist()

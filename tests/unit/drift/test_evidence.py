@@ -16,6 +16,7 @@ from app.drift.evidence import (
     least_detectable_outliers,
     least_detectable_shift,
     margin,
+    scores_of,
 )
 from app.drift.reference import build_reference
 from app.drift.report import drift_report
@@ -110,3 +111,15 @@ def test_the_least_share_of_outliers_that_a_reference_can_prove(streams, rows, s
 def test_a_reference_of_few_rows_can_prove_no_share_of_outliers():
     assert least_detectable_outliers(1, 10) is None
     assert least_detectable_outliers(1, 0) is None
+
+
+def test_the_scores_of_windows_that_overlap_are_those_of_each_alone():
+    chance = np.random.default_rng(6)
+    family = build_reference(numeric_contract(3), chance.normal(size=(100, 3)), seed=1).inputs
+    keys = chance.normal(size=(900, 3)) + np.linspace(0, 1, 900)[:, None]
+    shown = family.shown(keys, family.bins(np.tile(keys, 3)[:, : len(family.streams)], 0))[:, :3]
+    ends = np.array([3, 40, 41, 300, 620, 900])
+    scores = scores_of(family, shown, ends, 250)
+    for end, found in zip(ends.tolist(), scores.tolist(), strict=True):
+        assert found == scores_of(family, shown[max(0, end - 250) : end], np.array([min(end, 250)]), 250)[0].tolist()
+    assert scores[-1].max() > scores[0].max() == 0

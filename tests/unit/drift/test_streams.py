@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.drift.cells import numeric_cells
 from app.drift.family import Family
 from app.drift.keys import FIRST_KEY, INFINITE_KEY, MISSING_KEY, UNSEEN_KEY, numeric_keys
 from app.drift.streams import TIE_RANGE, Levels, Stream, categorical_stream, numeric_stream, tie_breakers
@@ -88,7 +89,7 @@ def test_the_next_of_exchangeable_values_falls_into_the_bins_in_proportion_to_th
 def test_the_search_finds_what_comparing_with_every_edge_finds(key):
     streams = tuple(cut([0.0, 1.0, 1.0, 1.0, 2.0, np.nan][: 2 + size]) for size in range(5))
     family = Family(seed=1, streams=streams, cells=())
-    jitter = tie_breakers(1, 4, 1, 5)[0]
+    jitter = tie_breakers(1, np.arange(4 * 5 + 1, 5 * 5 + 1))
     expected = [
         sum(key > edge or (key == edge and u > tie) for edge, tie in zip(stream.edges, stream.ties, strict=True))
         for stream, u in zip(streams, jitter, strict=True)
@@ -96,8 +97,25 @@ def test_the_search_finds_what_comparing_with_every_edge_finds(key):
     assert family.bins(np.full((1, 5), key), 4)[0].tolist() == expected
 
 
+def test_the_bins_and_cells_of_many_keys_are_those_of_few_at_a_time():
+    chance = np.random.default_rng(4)
+    values = [chance.normal(size=300).round(1), chance.normal(size=300), chance.integers(3, size=300) * 1.0]
+    streams = tuple(numeric_stream("x", each, chance) for each in values)
+    cells = tuple(numeric_cells("x", stream, each) for stream, each in zip(streams[:2], values, strict=False))
+    family = Family(seed=1, streams=streams, cells=cells)
+    keys = numeric_keys(np.column_stack([chance.choice([*each, np.nan, np.inf, -9.0], 1200) for each in values]))
+    bins = family.bins(keys, 40)
+    few = [family.bins(keys[first : first + 7], 40 + first) for first in range(0, 1200, 7)]
+    assert bins.tolist() == np.concatenate(few).tolist()
+    shown = family.shown(keys, bins)
+    assert shown[:, 2].tolist() == bins[:, 2].tolist()
+    assert [shown[:, column].tolist() for column in (0, 1)] == [
+        each.of(keys[:, column]).tolist() for column, each in enumerate(cells)
+    ]
+
+
 def test_jitter_is_uniform_and_does_not_depend_on_the_batch():
-    whole = tie_breakers(11, 0, 2000, 3)
-    np.testing.assert_array_equal(whole[700:], tie_breakers(11, 700, 1300, 3))
+    whole = tie_breakers(11, np.arange(1, 6001).reshape(2000, 3))
+    np.testing.assert_array_equal(whole[700:], tie_breakers(11, np.arange(2101, 6001).reshape(1300, 3)))
     assert abs(whole.mean() / TIE_RANGE - 0.5) < 0.015
     assert abs(np.corrcoef(whole[:, 0], whole[:, 1])[0, 1]) < 0.07

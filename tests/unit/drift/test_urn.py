@@ -15,8 +15,8 @@ def e_values(alpha: list[float], blocks: list[list[int]], recent: list[float] | 
     """Shape (bets, blocks), of one stream."""
     urn = np.array([alpha])
     faded = np.zeros_like(urn) if recent is None else np.array([recent])
-    bins = np.array(blocks, dtype=np.uint8)[:, :, None]
-    return block_e_values(urns_before(urn, faded, bins, np.array([True])), np.array([len(alpha) - 1]))[:, :, 0]
+    bins = np.array(blocks, dtype=np.uint8).T[:, :, None]
+    return block_e_values(urns_before(urn, faded, bins, np.array([True])), np.array([len(alpha) - 1]))[:, :, 0].T
 
 
 def test_one_value_at_a_time_gives_the_published_e_values():
@@ -51,7 +51,7 @@ def test_the_order_within_a_block_does_not_matter():
 
 
 def test_a_stream_that_does_not_absorb_keeps_its_urn():
-    bins = np.array([[[1]], [[1]]], dtype=np.uint8)
+    bins = np.ones((1, 2, 1), dtype=np.uint8)
     urns = urns_before(np.ones((1, 2)), np.zeros((1, 2)), bins, np.array([False]))
-    found = block_e_values(urns, np.array([1]))[PLUS_ONE, :, 0]
+    found = block_e_values(urns, np.array([1]))[:, PLUS_ONE, 0]
     assert found[0] == found[1]
