@@ -76,10 +76,8 @@ class Marks(msgspec.Struct, frozen=True):
 
 def read_marks(prediction_id: str) -> Marks | None:
     """The marks of an id that was verified when it was logged; its tag is not checked. None for another format."""
-    try:
-        return marks_of_raw(_decoded(prediction_id))
-    except UnknownPrediction:
-        return None
+    raw = raw_ids([prediction_id])
+    return None if raw is None else marks_of_raw(raw)
 
 
 def marks_of_raw(raw: bytes) -> Marks | None:
@@ -225,7 +223,9 @@ class Signer:
 
     def verify(self, prediction_id: str) -> ServedFact:
         """The facts that the id asserts. Raises `UnknownPrediction` if this deployment did not sign it."""
-        raw = _decoded(prediction_id)
+        raw = raw_ids([prediction_id])
+        if raw is None:
+            raise UnknownPrediction("that is not a prediction id of this service", field="prediction_id")
         body, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
         if not hmac.compare_digest(self._tag(body), tag):
             raise UnknownPrediction("the prediction id was not issued by this deployment", field="prediction_id")
@@ -294,10 +294,3 @@ def user_hash(salt: bytes, user_id: str) -> int:
     Salted, so that a log alone does not tell whether a known user is in it.
     """
     return int.from_bytes(blake2b(user_id.encode(), key=salt[:64], digest_size=6).digest(), "big") or 1
-
-
-def _decoded(prediction_id: str) -> bytes:
-    raw = raw_ids([prediction_id])
-    if raw is None:
-        raise UnknownPrediction("that is not a prediction id of this service", field="prediction_id")
-    return raw
