@@ -138,6 +138,16 @@ SELECT unit, body FROM monitor_units WHERE experiment = :experiment AND unit IN 
 INSERT INTO monitor_units (experiment, unit, body) VALUES (:experiment, :unit, :body)
 ON CONFLICT (experiment, unit) DO UPDATE SET body = excluded.body
 
+-- name: put_unit_arrays
+INSERT INTO monitor_units (experiment, unit, body)
+SELECT experiment, unit, body
+FROM unnest(
+    CAST(:experiment AS BIGINT[]),
+    CAST(:unit AS BIGINT[]),
+    CAST(:body AS TEXT[])
+) AS given (experiment, unit, body)
+ON CONFLICT (experiment, unit) DO UPDATE SET body = excluded.body
+
 -- name: windows
 SELECT seq, closes_at_us, body FROM monitor_windows
 WHERE experiment = :experiment AND seq IN (SELECT $numbers(:seqs))

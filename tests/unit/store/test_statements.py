@@ -17,6 +17,9 @@ OF_ONE_KIND = {
     ("predictions", "append_arrays"): "postgresql",
     ("feedback", "append_arrays"): "postgresql",
     ("logged", "append_packed_arrays"): "postgresql",
+    ("monitor", "put_unit_arrays"): "postgresql",
+    ("disagreements", "put_arrays"): "postgresql",
+    ("disagreements", "label_arrays"): "postgresql",
     ("logged", "append_block"): "sqlite",
     ("logged", "reserve"): "postgresql",
 }
