@@ -17,12 +17,12 @@ import numpy as np
 
 from app.domain.experiment import Configuration
 from app.domain.log_columns import AnswerColumns, Block, Shared
-from app.domain.log_event import FeedbackReceived, OutcomeCorrected, OutcomeJoined, OutcomeRow, PredictionRow
+from app.domain.log_event import OutcomeCorrected, PredictionRow
 from app.domain.log_page import Events, Part, in_blocks, taken
 from app.domain.monitor_state import LogTotals
 from app.monitor.experiment.events import value_of
 from app.monitor.experiment.latencies import bucket_of
-from app.monitor.experiment.plain_selection import Opened, Received, Selection, are_single, is_plain
+from app.monitor.experiment.plain_selection import Opened, Received, Selection, are_plain, are_single
 from app.monitor.experiment.traffic import slow_is_known
 from app.scoring.contract import Metric
 
@@ -56,14 +56,13 @@ class Requests(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Plain labels once they are joined, in order: outcomes, rows, and places among the events, with their values.
+    """Plain labels once they are joined, in order: places among the events, rows, and values.
 
     `users` are the hashes of the rows' users, 0 for nobody, and `at_us` when both were there, µs since 1970; arrays
     have shape (n,).
     """
 
     places: np.ndarray
-    outcomes: list[OutcomeRow]
     rows: Sequence[PredictionRow]
     values: np.ndarray
     users: np.ndarray
@@ -72,9 +71,7 @@ class Labels(NamedTuple):
     def part(self, which: np.ndarray) -> Labels:
         """Those of these numbers."""
         arrays = (each[which] for each in (self.values, self.users, self.at_us))
-        return Labels(
-            self.places[which], [self.outcomes[at] for at in which.tolist()], taken(self.rows, which), *arrays
-        )
+        return Labels(self.places[which], taken(self.rows, which), *arrays)
 
 
 class Plain:
@@ -84,7 +81,7 @@ class Plain:
         none = np.zeros(0, np.int64)
         self.requests: list[Requests] = []
         self.received: list[Received] = []
-        self.labels = Labels(none, [], [], np.zeros(0), none, none)
+        self.labels = Labels(none, [], np.zeros(0), none, none)
 
     @property
     def users(self) -> np.ndarray:
@@ -112,7 +109,7 @@ class Found(NamedTuple):
 def plain_of(
     events: Events, configurations: Mapping[int, Configuration], opened: Mapping[str, Opened], totals: LogTotals
 ) -> Found:
-    """The plain events, which are counted in `totals`; none where a reward window may close at one of them."""
+    """The plain events; none where a reward window may close at one of them."""
     left = np.ones(len(events), bool)
     # While they are sought, `others` says of each event whether it is left.
     found = Found({name: Plain() for name in opened}, left, {name: set() for name in opened})
@@ -121,14 +118,13 @@ def plain_of(
     selection = Selection(configurations, opened, totals)
     _find_requests(events, selection, found)
     _find_labels(events, selection, found)
-    _find_received(events, selection, found)
+    _find_received(events, selection, totals, found)
     _leave_out(_users_of(events, left), found)
     for own, plain in found.plain.items():
         epochs = found.epochs[own]
         epochs.update(each.shared.epoch for each in plain.requests)
         epochs.update(part.block.shared.epoch for part in in_blocks(plain.labels.rows)[0])
         epochs.update(each.epoch for each in plain.received)
-        _count(plain, totals)
     return found._replace(others=np.flatnonzero(left))
 
 
@@ -144,47 +140,41 @@ def _find_requests(events: Events, selection: Selection, found: Found) -> None:
 
 def _find_labels(events: Events, selection: Selection, found: Found) -> None:
     joined, numbers = events.joined, dict[str, list[np.ndarray]]()
-    outcomes = [event.outcome for event in joined.events]
-    blocks, _ = in_blocks(joined.rows)
-    for part in blocks:
-        own = selection.labelled(part.block)
-        if own is None:
-            continue
-        some, users = [outcomes[number] for number in part.places.tolist()], part.block.users[part.at]
-        plain = selection.are_plain(own, part.block, some, users) & are_single(part.block)[part.at]
-        numbers.setdefault(own, []).append(part.places[plain])
+    outcomes, (blocks, _) = joined.outcomes, in_blocks(joined.rows)
+    labels, epochs, named = are_plain(outcomes), outcomes.array("epoch"), outcomes.array("user_hash")
+    users, at_us = np.zeros(len(outcomes), np.int64), outcomes.array("received_at_us").copy()
+    for block, places, at in blocks:
+        users[places] = of_rows = block.users[at]
+        at_us[places] = np.maximum(at_us[places], block.at_us[at])
+        own = selection.labelled(block)
+        if own is not None:
+            plain = labels[places] & (epochs[places] == block.shared.epoch) & (named[places] == of_rows)
+            plain &= are_single(block)[at]
+            numbers.setdefault(own, []).append(places[plain])
     if not numbers:
         return
-    values = np.array([value_of(each.outcome) for each in outcomes])
-    users, at_us = np.zeros(len(outcomes), np.int64), np.array([each.received_at_us for each in outcomes], np.int64)
-    for part in blocks:
-        users[part.places] = part.block.users[part.at]
-        at_us[part.places] = np.maximum(at_us[part.places], part.block.at_us[part.at])
-    every = Labels(joined.places, outcomes, joined.rows, values, users, at_us)
+    values = np.array([value_of(each) for each in outcomes.column("outcome")])
+    every = Labels(joined.places, joined.rows, values, users, at_us)
     for own, parts in numbers.items():
         found.plain[own].labels = every.part(np.sort(np.concatenate(parts)))
         found.others[found.plain[own].labels.places] = False
 
 
-def _find_received(events: Events, selection: Selection, found: Found) -> None:
-    known: dict[tuple[int, int], Received | None] = {}
-    newest, left = dict[tuple[int, int], int](), found.others
-    for place, event in zip(events.other_places.tolist(), events.others, strict=True):
-        if not isinstance(event, FeedbackReceived):
-            continue
-        outcome = event.outcome
-        kind = outcome.epoch, outcome.version_ordinal
-        if kind not in known:
-            known[kind] = selection.received(*kind)
-        own = known[kind]
-        if own is not None and is_plain(outcome):
-            own.times[outcome.answer, outcome.outcome] += 1
-            newest[kind] = max(newest.get(kind, 0), outcome.received_at_us)
-            left[place] = False
-    for kind, last_at_us in newest.items():
-        received = known[kind]
-        assert received is not None  # it has a newest one
-        found.plain[selection.experiment(kind[0])].received.append(received._replace(last_at_us=last_at_us))
+def _find_received(events: Events, selection: Selection, totals: LogTotals, found: Found) -> None:
+    outcomes = events.received
+    plain, epochs, ordinals = are_plain(outcomes), outcomes.array("epoch"), outcomes.array("version_ordinal")
+    # The first outcomes are no plain ones, so that counts begin in the order of the events.
+    for ordinal, first in zip(*(each.tolist() for each in np.unique(ordinals, return_index=True)), strict=True):
+        plain[first] &= ordinal in totals.feedback
+    for epoch, ordinal in sorted({*zip(epochs[plain].tolist(), ordinals[plain].tolist(), strict=True)}):
+        received = selection.received(epoch, ordinal)
+        if received is not None:
+            own = np.flatnonzero(plain & (epochs == epoch) & (ordinals == ordinal))
+            some = outcomes.take(own)
+            received.times.update(zip(some.column("answer"), some.column("outcome"), strict=True))
+            received = received._replace(last_at_us=int(some.array("received_at_us").max()))
+            found.plain[selection.experiment(epoch)].received.append(received)
+            found.others[events.received_places[own]] = False
 
 
 def _users_of(events: Events, left: np.ndarray) -> set[int]:
@@ -193,11 +183,14 @@ def _users_of(events: Events, left: np.ndarray) -> set[int]:
     parts, alone = in_blocks(events.rows)
     users = {events.rows[place].user_hash for place in alone}
     for block, rows, at in parts:
-        users.update(np.unique(block.users[at[left[places[rows]]]]).tolist())
-    for number in np.flatnonzero(left[events.other_places]).tolist():
-        event = events.others[number]
-        if isinstance(event, OutcomeJoined | OutcomeCorrected) and event.row is not None:
-            users.add(event.row.user_hash)
+        users.update(block.users[at[left[places[rows]]]].tolist())
+    joined, is_left = events.joined, left[events.joined.places]
+    parts, alone = in_blocks(joined.rows)
+    users.update(joined.rows[place].user_hash for place in alone if is_left[place])
+    for block, rows, at in parts:
+        users.update(block.users[at[is_left[rows]]].tolist())
+    corrected = (event.row for event in events.rest if isinstance(event, OutcomeCorrected))
+    users.update(row.user_hash for row in corrected if row is not None)
     return users - {0}
 
 
@@ -214,7 +207,8 @@ def _leave_out(users: Collection[int], found: Found) -> None:
         plain.labels = plain.labels.part(np.flatnonzero(~is_left))
 
 
-def _count(plain: Plain, totals: LogTotals) -> None:
+def count_plain(plain: Plain, totals: LogTotals) -> None:
+    """Count the plain events, behind all others of the page, which begin the counts."""
     for received in plain.received:
         number = received.times.total()
         totals.outcomes += number

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
+from itertools import repeat
 
 import msgspec
 import numpy as np
@@ -200,24 +201,28 @@ class UnitLedger:
 class UnitColumns:
     """The users of plain events as columns: what a ledger knows of them, with claims and votes of many rows at once.
 
-    `users` are their hashes, ascending. A user's number is the place among them; −1 is that of a row that is its own
-    unit. The events of these users are all plain, so that nobody else changes what is known of them meanwhile.
+    `users` are their hashes, ascending, and `units` the units that stand for them. A user's number is the place among
+    them; −1 is that of a row that is its own unit. The events of these users are all plain, so that nobody else changes
+    what is known of them meanwhile.
     """
 
-    def __init__(self, users: np.ndarray, ledger: UnitLedger, pairs: int, *, units_are_users: bool) -> None:
+    def __init__(
+        self, users: np.ndarray, units: Sequence[int], ledger: UnitLedger, pairs: int, *, units_are_users: bool
+    ) -> None:
         self._users, self._ledger, self._pairs, self._units_are_users = users, ledger, pairs, units_are_users
-        self._facts = [ledger.fact(unit) for unit in user_units(users)]
+        self._facts = [*map(ledger.fact, units)]
         self._bad = [fact.bad for fact in self._facts]
         self._seqs = {name: np.full((pairs, len(users)), _NO_ROW) for name in ("first", "differs", "vote")}
         self._flags = {name: np.zeros((pairs, len(users)), bool) for name in ("voted", "late")}
         self._changed = np.zeros(len(users), bool)
-        for number, fact in enumerate(self._facts):
-            for pair, part in enumerate(fact.pairs):
-                for name, seqs in self._seqs.items():
-                    seq = getattr(part, name)
-                    seqs[pair, number] = _NO_ROW if seq is None else seq
-                for name, flags in self._flags.items():
-                    flags[pair, number] = getattr(part, name)
+        for pair in range(pairs):
+            known = [number for number, fact in enumerate(self._facts) if pair < len(fact.pairs)]
+            parts = [self._facts[number].pairs[pair] for number in known]
+            for name, seqs in self._seqs.items():
+                found = [getattr(part, name) for part in parts]
+                seqs[pair, known] = [_NO_ROW if seq is None else seq for seq in found]
+            for name, flags in self._flags.items():
+                flags[pair, known] = [getattr(part, name) for part in parts]
 
     def units_of(self, users: np.ndarray) -> np.ndarray:
         """The number of the unit of each row by its user's hash (0: nobody's); −1 for all where users are no units."""
@@ -274,21 +279,23 @@ class UnitColumns:
 
     def remember(self) -> None:
         """Put what has changed into the ledger."""
-        for number in np.flatnonzero(self._changed).tolist():
-            pairs = [self._pair(pair, number) for pair in range(self._pairs)]
-            while pairs and pairs[-1] == _NEW:
-                pairs.pop()
-            changes = {"pairs": tuple(pairs), "bad": self._bad[number]}
-            self._ledger.put(msgspec.structs.replace(self._facts[number], **changes))
+        changed = np.flatnonzero(self._changed)
+        parts = zip(*(self._parts(pair, changed) for pair in range(self._pairs)), strict=True)
+        for number, pairs in zip(changed.tolist(), parts if self._pairs else repeat(()), strict=False):
+            last = len(pairs)
+            while last and pairs[last - 1] == _NEW:
+                last -= 1
+            fact = self._facts[number]
+            self._ledger.put(UnitFact(unit=fact.unit, pairs=pairs[:last], bad=self._bad[number], counted=fact.counted))
 
     def _numbers(self, users: np.ndarray) -> np.ndarray:
         return np.where(users != 0, np.searchsorted(self._users, users), -1)
 
-    def _pair(self, pair: int, number: int) -> UnitPair:
-        first, differs, vote = (_seq(self._seqs[name][pair, number]) for name in ("first", "differs", "vote"))
-        voted, late = (bool(self._flags[name][pair, number]) for name in ("voted", "late"))
-        return UnitPair(first, differs, voted, vote, late)
-
-
-def _seq(found: int) -> int | None:
-    return None if found == _NO_ROW else int(found)
+    def _parts(self, pair: int, numbers: np.ndarray) -> list[UnitPair]:
+        """The parts of the units with these numbers in a pair."""
+        voted, late = (self._flags[name][pair, numbers].tolist() for name in ("voted", "late"))
+        first, differs, vote = (
+            [None if seq == _NO_ROW else seq for seq in self._seqs[name][pair, numbers].tolist()]
+            for name in ("first", "differs", "vote")
+        )
+        return [*map(UnitPair, first, differs, voted, vote, late)]

@@ -22,6 +22,9 @@ SELECT forms.version, forms.layout, forms.epoch, count(*) AS number FROM log INN
 -- name: grouped_packed
 GROUP BY forms.version, forms.layout, forms.epoch
 
+-- name: any_old
+SELECT 1 FROM predictions LIMIT 1
+
 -- name: old_of_ids
 WHERE prediction_id IN (SELECT $texts(:ids))
 

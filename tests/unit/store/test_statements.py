@@ -58,7 +58,7 @@ def test_a_statement_is_understood(empty_store, concern, name):
 TAILS = [
     ("monitor", "outcomes", "after"),
     ("monitor", "outcomes", "of_ids"),
-    ("monitor", "outcomes", "early_of_ids"),
+    ("monitor", "outcomes", "between_ids"),
     ("monitor", "corrections", "corrections_after"),
     ("logged", "old", "after"),
     ("logged", "packed", "after"),
