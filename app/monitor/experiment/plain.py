@@ -2,15 +2,16 @@
 
 A plain request is nobody's, or that of a user who is not sticky, has no own key, was drawn and answered as configured,
 and its version's counts exist; a plain label is one of such a request where answers are right or wrong. All events of
-one user in a page are plain, or none. Sums of whole numbers do not depend on their order, so these are added at once,
+one unit in a page are plain, or none. Sums of whole numbers do not depend on their order, so these are added at once,
 and what does depend on it (evidence, the threshold of slow answers) is walked through in order (`plain_traffic.py`,
 `plain_outcomes.py`). All other events are projected one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -23,54 +24,55 @@ from app.domain.monitor_state import LogTotals
 from app.monitor.experiment.events import value_of
 from app.monitor.experiment.latencies import bucket_of
 from app.monitor.experiment.plain_selection import Opened, Received, Selection, are_plain, are_single
+from app.monitor.experiment.state import ExperimentPlan
 from app.monitor.experiment.traffic import slow_is_known
+from app.monitor.experiment.units import row_hash, row_hashes, rows_are_units, units_of, user_identity, user_units
 from app.scoring.contract import Metric
 
 _bucket_of = lru_cache(1 << 16)(bucket_of)
 
 
 class Requests(NamedTuple):
-    """Plain requests of one version in one config revision, in order: places among the events, and the rows' own."""
+    """Plain requests of one version in one config revision, in order: places among the events, and the rows' own.
+
+    `units` and `users` are the units of the requests, and those that stand for their users; 0 where there is none.
+    """
 
     places: np.ndarray
     block: Block
     at: np.ndarray
     buckets: list[int]
+    units: np.ndarray
+    users: np.ndarray
 
     @property
     def shared(self) -> Shared:
         """What they have in common."""
         return self.block.shared
 
-    @property
-    def users(self) -> np.ndarray:
-        """The hashes of their users, 0 for nobody; shape (n,)."""
-        found: np.ndarray = self.block.users[self.at]
-        return found
-
-    def without(self, users: Collection[int]) -> Requests:
-        """Those of them that are not of these users."""
-        kept = ~np.isin(self.users, [*users])
-        buckets = [bucket for bucket, is_kept in zip(self.buckets, kept.tolist(), strict=True) if is_kept]
-        return Requests(self.places[kept], self.block, self.at[kept], buckets)
+    def part(self, kept: np.ndarray) -> Requests:
+        """Those of them that are kept."""
+        buckets = [*compress(self.buckets, kept.tolist())]
+        return Requests(self.places[kept], self.block, self.at[kept], buckets, self.units[kept], self.users[kept])
 
 
 class Labels(NamedTuple):
     """Plain labels once they are joined, in order: places among the events, rows, and values.
 
-    `users` are the hashes of the rows' users, 0 for nobody, and `at_us` when both were there, µs since 1970; arrays
-    have shape (n,).
+    `units` are those of the rows, `users` the hashes of their users, 0 where there is none, and `at_us` says when both
+    were there, µs since 1970; arrays have shape (n,).
     """
 
     places: np.ndarray
     rows: Sequence[PredictionRow]
     values: np.ndarray
+    units: np.ndarray
     users: np.ndarray
     at_us: np.ndarray
 
     def part(self, which: np.ndarray) -> Labels:
         """Those of these numbers."""
-        arrays = (each[which] for each in (self.values, self.users, self.at_us))
+        arrays = (each[which] for each in (self.values, self.units, self.users, self.at_us))
         return Labels(self.places[which], taken(self.rows, which), *arrays)
 
 
@@ -81,14 +83,15 @@ class Plain:
         none = np.zeros(0, np.int64)
         self.requests: list[Requests] = []
         self.received: list[Received] = []
-        self.labels = Labels(none, [], np.zeros(0), none, none)
+        self.labels = Labels(none, [], np.zeros(0), none, none, none)
 
     @property
-    def users(self) -> np.ndarray:
-        """The hashes of the users of its requests and labels, ascending."""
-        found = np.unique(np.concatenate([self.labels.users, *(each.users for each in self.requests)]))
-        named: np.ndarray = found[found != 0]
-        return named
+    def units(self) -> np.ndarray:
+        """The units of its requests and labels, and those that stand for users, ascending."""
+        of_requests = (units for each in self.requests for units in (each.units, each.users))
+        found = np.unique(np.concatenate([self.labels.units, *of_requests]))
+        units: np.ndarray = found[found != 0]
+        return units
 
     @property
     def last_at_us(self) -> int:
@@ -119,7 +122,9 @@ def plain_of(
     _find_requests(events, selection, found)
     _find_labels(events, selection, found)
     _find_received(events, selection, totals, found)
-    _leave_out(_users_of(events, left), found)
+    for own, plain in found.plain.items():
+        if plain.requests or len(plain.labels.places):
+            _leave_out(_units_left(events, left, opened[own].plan), plain, left)
     for own, plain in found.plain.items():
         epochs = found.epochs[own]
         epochs.update(each.shared.epoch for each in plain.requests)
@@ -142,19 +147,22 @@ def _find_labels(events: Events, selection: Selection, found: Found) -> None:
     joined, numbers = events.joined, dict[str, list[np.ndarray]]()
     outcomes, (blocks, _) = joined.outcomes, in_blocks(joined.rows)
     labels, epochs, named = are_plain(outcomes), outcomes.array("epoch"), outcomes.array("user_hash")
-    users, at_us = np.zeros(len(outcomes), np.int64), outcomes.array("received_at_us").copy()
+    units, users = np.zeros((2, len(outcomes)), np.int64)
+    at_us = outcomes.array("received_at_us").copy()
     for block, places, at in blocks:
-        users[places] = of_rows = block.users[at]
+        of_rows = block.users[at]
+        users[places] = of_rows
         at_us[places] = np.maximum(at_us[places], block.at_us[at])
         own = selection.labelled(block)
         if own is not None:
             plain = labels[places] & (epochs[places] == block.shared.epoch) & (named[places] == of_rows)
             plain &= are_single(block)[at]
+            units[places[plain]] = units_of(selection.opened[own].plan, block, at[plain])
             numbers.setdefault(own, []).append(places[plain])
     if not numbers:
         return
     values = np.array([value_of(each) for each in outcomes.column("outcome")])
-    every = Labels(joined.places, joined.rows, values, users, at_us)
+    every = Labels(joined.places, joined.rows, values, units, users, at_us)
     for own, parts in numbers.items():
         found.plain[own].labels = every.part(np.sort(np.concatenate(parts)))
         found.others[found.plain[own].labels.places] = False
@@ -177,34 +185,44 @@ def _find_received(events: Events, selection: Selection, totals: LogTotals, foun
             found.others[events.received_places[own]] = False
 
 
-def _users_of(events: Events, left: np.ndarray) -> set[int]:
-    """The users of the requests that are left, and of those that the outcomes which are left are of."""
-    places = events.places
-    parts, alone = in_blocks(events.rows)
-    users = {events.rows[place].user_hash for place in alone}
-    for block, rows, at in parts:
-        users.update(block.users[at[left[places[rows]]]].tolist())
-    joined, is_left = events.joined, left[events.joined.places]
-    parts, alone = in_blocks(joined.rows)
-    users.update(joined.rows[place].user_hash for place in alone if is_left[place])
-    for block, rows, at in parts:
-        users.update(block.users[at[is_left[rows]]].tolist())
+def _units_left(events: Events, left: np.ndarray, plan: ExperimentPlan) -> np.ndarray:
+    """The units of the requests that are left, and of those that the outcomes which are left are of, under any name."""
+    found = [np.zeros(0, np.int64)]
+    for rows, are_left in ((events.rows, left[events.places]), (events.joined.rows, left[events.joined.places])):
+        parts, alone = in_blocks(rows)
+        found.append(_units_of([rows[place] for place in alone if are_left[place]], plan))
+        for block, places, at in parts:
+            own = at[are_left[places]]
+            found.append(user_units(block, own))
+            if rows_are_units(plan):
+                found.append(row_hashes(block, own))
     corrected = (event.row for event in events.rest if isinstance(event, OutcomeCorrected))
-    users.update(row.user_hash for row in corrected if row is not None)
-    return users - {0}
+    found.append(_units_of([row for row in corrected if row is not None], plan))
+    return np.setdiff1d(np.concatenate(found), [0])
 
 
-def _leave_out(users: Collection[int], found: Found) -> None:
-    """Leave all events of these users to be projected one by one: what is known of a unit depends on their order."""
-    for plain in found.plain.values() if users else ():
-        for each in plain.requests:
-            found.others[each.places] = True
-        plain.requests = [each for each in (some.without(users) for some in plain.requests) if len(each.places)]
-        for each in plain.requests:
-            found.others[each.places] = False
-        is_left = np.isin(plain.labels.users, [*users])
-        found.others[plain.labels.places[is_left]] = True
+def _units_of(rows: Sequence[PredictionRow], plan: ExperimentPlan) -> np.ndarray:
+    units = [user_identity(row) for row in rows if row.user_hash]
+    units += [row_hash(row) for row in rows] if rows_are_units(plan) else []
+    return np.array(units, np.int64)
+
+
+def _leave_out(units: np.ndarray, plain: Plain, left: np.ndarray) -> None:
+    """Leave all events of these units to be projected one by one: what is known of a unit depends on their order."""
+    while units.size:
+        requests, more = plain.requests, [np.zeros(0, np.int64)]
+        plain.requests = []
+        for each in requests:
+            is_left = np.isin(each.units, units) | np.isin(each.users, units)
+            left[each.places[is_left]] = True
+            # A request that is left for its user is not counted for its row either.
+            more += [each.units[is_left], each.users[is_left]]
+            if not is_left.all():
+                plain.requests.append(each.part(~is_left) if is_left.any() else each)
+        is_left = np.isin(plain.labels.units, units)
+        left[plain.labels.places[is_left]] = True
         plain.labels = plain.labels.part(np.flatnonzero(~is_left))
+        units = np.setdiff1d(np.concatenate(more), [0])
 
 
 def count_plain(plain: Plain, totals: LogTotals) -> None:
@@ -226,16 +244,15 @@ def _requests(part: Part, places: np.ndarray, opened: Opened) -> Requests | None
     counted = version in state.chosen.get(epoch, ()) and version in state.timed.get(epoch, ())
     if not counted or not slow_is_known(state) or not block.answers or any(map(_is_empty, block.answers.values())):
         return None
-    plain = are_single(block)[part.at]
-    if opened.plan.metric.uses_rewards:  # a user's first answers are remembered in order
-        plain &= block.users[part.at] == 0
-    at, events = part.at[plain], places[part.places[plain]]
-    latencies, known = block.latencies, state.versions[version].latency
+    single = are_single(block)[part.at]
+    at, latencies, known = part.at[single], block.latencies, state.versions[version].latency
     buckets = [_bucket_of(latencies[each]) for each in at.tolist()]
-    if not {*buckets} <= known.keys():
-        kept = np.array([each in known for each in buckets], bool)
-        at, events, buckets = at[kept], events[kept], [each for each in buckets if each in known]
-    return Requests(events, block, at, buckets)
+    units, users = units_of(opened.plan, block, at), user_units(block, at)
+    found = Requests(places[part.places[single]], block, at, buckets, units, users)
+    kept = np.array([each in known for each in buckets], bool)
+    if opened.plan.metric.uses_rewards:  # a unit's first answers are remembered in order
+        kept &= (users == 0) & (units == 0)
+    return found if kept.all() else found.part(kept)
 
 
 def _is_empty(answers: AnswerColumns) -> bool:

@@ -19,7 +19,8 @@ from app.monitor.experiment.methods.contract import Observation
 from app.monitor.experiment.plain import Labels, Plain, Requests, tells_apart
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState
 from app.monitor.experiment.traffic import Assigned
-from app.monitor.experiment.units import UnitColumns, row_hashes, unit_of_user
+from app.monitor.experiment.unit_columns import UnitColumns
+from app.monitor.experiment.units import row_hashes, unit_of_nobody, unit_of_user
 from app.scoring.contract import Answer
 from app.stats.all_traffic import Coverage
 
@@ -29,7 +30,7 @@ class _PairColumns:
 
     `places` and `differs`, shape (requests,); `labels`, shape (labels, 4), counts up to each label and with it those of
     different answers, wins, losses and equal answers; `gains`, shape (labels,), NaN where there is none. `votes` has
-    the first vote's label for each kind of unit, in order, with the number of votes. `done` of the requests are applied.
+    the first vote's label for each kind of unit, in order, with the number of votes; `done` of the requests are done.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class PlainOutcomes:
         for place, (challenger, pair) in enumerate(state.pairs.items()):
             counted = _count_labels(plan, (classes, values, gains[place]), (place, challenger, pair), labels, units)
             entering = np.where(votes[place], gains[place], math.nan)
-            kinds = _votes_by_kind(votes[place], labels, unit_of_user(plan))
+            kinds = _votes_by_kind(votes[place], labels, plan)
             self._pairs[challenger] = _PairColumns(requests[challenger], counted, entering, kinds)
             voted[challenger] = votes[place]
         _score(state, values, voted)
@@ -164,7 +165,7 @@ def _labels_of(labels: Labels, parts: Sequence[Part], units: UnitColumns) -> _La
     seqs = np.zeros(len(labels.places), np.int64)
     for block, own, at in parts:
         seqs[own] = block.seq_array[at]
-    return _LabelColumns(labels.places, labels.users, units.units_of(labels.users), seqs)
+    return _LabelColumns(labels.places, labels.users, units.numbers_of(labels.units), seqs)
 
 
 def _hashes(parts: Sequence[Part], wanted: np.ndarray) -> np.ndarray:
@@ -202,7 +203,7 @@ def _count_answers(
         pair.asked += len(each.places) * (challenger in each.block.answers)
         apart = tells_apart(plan.metric, each.block, plan.baseline, challenger)
         if apart is not None:
-            found.append((each.places, apart[each.at], units.units_of(each.users), each.block.seq_array[each.at]))
+            found.append((each.places, apart[each.at], units.numbers_of(each.units), each.block.seq_array[each.at]))
     if not found:
         return np.zeros(0, np.int64), np.zeros(0, bool)
     order = np.argsort(np.concatenate([places for places, *_ in found]))
@@ -283,9 +284,9 @@ def _count_labels(
     return counted
 
 
-def _votes_by_kind(votes: np.ndarray, labels: _LabelColumns, unit_of_user: str) -> list[tuple[int, str, int]]:
+def _votes_by_kind(votes: np.ndarray, labels: _LabelColumns, plan: ExperimentPlan) -> list[tuple[int, str, int]]:
     """The first vote, and the number of votes, of each kind of unit, in order: so the counts of kinds begin."""
-    kinds = ("request", labels.users == 0), (unit_of_user, labels.users != 0)
+    kinds = (unit_of_nobody(plan), labels.users == 0), (unit_of_user(plan), labels.users != 0)
     found = [(np.flatnonzero(votes & own), kind) for kind, own in kinds]
     return sorted((int(own[0]), kind, own.size) for own, kind in found if own.size)
 

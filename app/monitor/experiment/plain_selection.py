@@ -62,14 +62,11 @@ class Selection:
         configuration = self._known.get(shared.epoch)
         if configuration is None or shared.version not in configuration.ordinals:
             return None
-        plan, state = self.opened[configuration.experiment_id]
+        state = self.opened[configuration.experiment_id].state
         answered = shared.counts and shared.version == shared.chosen and not shared.failed and not shared.lacking
         if not answered or shared.assignment == REPORTED or shared.epoch not in state.epochs:
             return None
-        # Rows that come again would be units that have to be remembered.
-        wanted, share = plan.terms.unit, configuration.weights.get(shared.version)
-        if wanted == "row" or (wanted == "auto" and plan.cases.rows_are_cases):
-            return None
+        share = configuration.weights.get(shared.version)
         if share is None or shared.version not in state.versions or not is_at_share(shared.propensity, share):
             return None
         return configuration.experiment_id

@@ -13,7 +13,7 @@ from app.domain.experiment import slow_limit
 from app.monitor.experiment.plain import Plain, Requests
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState
 from app.monitor.experiment.traffic import Assigned, follow_slow, is_slow, naming_bit
-from app.monitor.experiment.units import UnitColumns
+from app.monitor.experiment.unit_columns import UnitColumns
 
 
 class PlainTraffic:

@@ -29,15 +29,13 @@ from app.monitor.experiment.plain_selection import Opened
 from app.monitor.experiment.plain_traffic import PlainTraffic
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, plan_of
 from app.monitor.experiment.traffic import Batch, apply_traffic
+from app.monitor.experiment.unit_columns import UnitColumns
 from app.monitor.experiment.units import (
-    UnitColumns,
     UnitLedger,
     identities,
     key_identity,
     outcome_identity,
-    unit_of_user,
     user_identity,
-    user_units,
 )
 from app.monitor.experiment.windows import Windows, apply_windows, closing_reads
 from app.monitor.projection import DerivedReads
@@ -128,8 +126,8 @@ def _parts(
             part.facts[place] = decode(event, names.of(configuration), configuration.weights)
             part.clocks.append(totals.clock_us)
             part.configurations[configuration.epoch] = configuration
-    for own in plain.plain.values():
-        count_plain(own, totals)
+    for each in plain.plain.values():
+        count_plain(each, totals)
     return parts
 
 
@@ -212,10 +210,9 @@ def _apply_to_one(opened: Opened, part: _Part, clock_us: int, reads: DerivedRead
     state.last_event_us = max(state.last_event_us, part.plain.last_at_us, *times, 0)
     sticky = frozenset(epoch for epoch, policy in state.policies.items() if keeps_users(policy))
     rules = Rules(plan.rewards_wait, plan.terms.unit is not None, sticky)
-    users = part.plain.users
-    of_users = user_units(users)
-    found, ledger = _draws(plan, part.facts, rules, reads), _ledger(plan, facts, of_users, reads)
-    units = UnitColumns(users, of_users, ledger, len(state.pairs), units_are_users=unit_of_user(plan) == "user")
+    of_plain = part.plain.units
+    found, ledger = _draws(plan, part.facts, rules, reads), _ledger(plan, facts, of_plain.tolist(), reads)
+    units = UnitColumns(of_plain, ledger, len(state.pairs))
     for version, count in found.new_users.items():
         if version in state.versions:
             state.versions[version].users += count
