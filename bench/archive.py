@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.log_event import Cursor
-from app.domain.log_page import in_order
+from app.domain.log_order import in_order
 from app.domain.logged_rows import LoggedPrediction
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import Signer

@@ -95,6 +95,11 @@ class Block:
         return int(self.numbers.shape[1]) + len(self.texts)
 
     @functools.cached_property
+    def seq_array(self) -> np.ndarray:
+        """The seqs as an array."""
+        return np.array(self.seqs, np.int64)
+
+    @functools.cached_property
     def rows(self) -> list[RowOfBlock]:
         """The rows, in order."""
         return [RowOfBlock(self, at, seq) for at, seq in enumerate(self.seqs)]
@@ -136,7 +141,10 @@ class Block:
 
     def features_of(self, at: np.ndarray) -> list[bytes]:
         """The features of some rows as JSON, as they were logged."""
-        cells = [self._cells(*each) for each in zip(at.tolist(), self.numbers[at].tolist(), strict=True)]
+        numbers = self.numbers[at]
+        cells: list[list[Any]] = numbers.tolist()
+        if self.texts or np.isnan(numbers).any():
+            cells = [self._cells(*each) for each in zip(at.tolist(), cells, strict=True)]
         return _ENCODER.encode_lines(cells).split(b"\n")[:-1]
 
     @functools.cached_property

@@ -13,8 +13,8 @@ passed. A rebuild begins behind all corrections, so that each outcome has its la
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeAlias, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -181,17 +181,17 @@ EVERY = 2**62
 class LogPage(msgspec.Struct, frozen=True):
     """The next rows after a cursor, read in one snapshot of the log, with the rows that they join.
 
-    `early`: outcomes that were written before their predictions, which are on this page. `rows`: predictions, by id,
-    that were written before their outcomes, which are on this page. `cursor`: the end of the page. `corrected`: the
-    outcomes of the `corrections`, by prediction id and kind. `unjoined`: the seqs of outcomes that came when their
-    predictions were archived, and so join nothing. `erased`: the mark of erasures in that snapshot, None where
-    there are none to be told apart.
+    `early`: outcomes that were written before their predictions, which are on this page. `rows`: by id, the predictions
+    on this page, and those of its outcomes. `cursor`: the end of the page. `corrected`: the outcomes of the
+    `corrections`, by prediction id and kind. `unjoined`: the seqs of outcomes that came when their predictions were
+    archived, and so join nothing. `erased`: the mark of erasures in that snapshot, None where there are none to be told
+    apart.
     """
 
     predictions: Sequence[PredictionRow]
-    outcomes: tuple[OutcomeRow, ...]
-    early: tuple[OutcomeRow, ...]
-    rows: dict[str, PredictionRow]
+    outcomes: Sequence[OutcomeRow]
+    early: Sequence[OutcomeRow]
+    rows: Mapping[str, PredictionRow]
     cursor: Cursor
     heartbeats: tuple[TimePassed, ...] = ()
     corrections: tuple[CorrectionRow, ...] = ()
@@ -204,7 +204,6 @@ class LogPage(msgspec.Struct, frozen=True):
 
 
 Place: TypeAlias = tuple[int, int, int, int, int]
-_Row = TypeVar("_Row")
 
 
 def place_of_prediction(row: PredictionRow) -> Place:
@@ -254,11 +253,7 @@ def consumable(found: Found, limit: int) -> Found:
     end = min(unread)
     return Found(
         found.predictions[: bisect_left(found.predictions, end, key=place_of_prediction)],
-        _before(end, found.outcomes, place_of_outcome),
-        _before(end, found.heartbeats, place_of_heartbeat),
-        _before(end, found.corrections, place_of_correction),
+        found.outcomes[: bisect_left(found.outcomes, end, key=place_of_outcome)],
+        found.heartbeats[: bisect_left(found.heartbeats, end, key=place_of_heartbeat)],
+        found.corrections[: bisect_left(found.corrections, end, key=place_of_correction)],
     )
-
-
-def _before(end: Place, rows: Iterable[_Row], place: Callable[[_Row], Place]) -> tuple[_Row, ...]:
-    return tuple(row for row in rows if place(row) < end)

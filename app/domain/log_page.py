@@ -6,26 +6,14 @@ Whoever works on many rows takes the columns of their blocks (`in_blocks`), or o
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 
 from app.domain.log_columns import Block, RowOfBlock, Shared
-from app.domain.log_event import (
-    Event,
-    FeedbackReceived,
-    LogPage,
-    OutcomeCorrected,
-    OutcomeJoined,
-    Place,
-    PredictionLogged,
-    PredictionRow,
-    place_of_correction,
-    place_of_heartbeat,
-    place_of_outcome,
-)
+from app.domain.log_event import Event, FeedbackReceived, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
+from app.domain.log_outcomes import Outcomes, as_outcomes
 
 
 class Rows(Sequence[PredictionRow]):
@@ -81,6 +69,16 @@ def as_rows(blocks: Sequence[Block]) -> Rows:
     order = np.argsort(np.array([seq for block in blocks for seq in block.seqs], np.int64), kind="stable")
     at = np.concatenate([np.arange(size) for size in sizes]) if sizes else np.zeros(0, np.int64)
     return Rows(blocks, np.repeat(np.arange(len(blocks)), sizes)[order], at[order])
+
+
+def seqs_of(rows: Sequence[PredictionRow]) -> np.ndarray:
+    """The seqs of the rows; shape (n,)."""
+    if not isinstance(rows, Rows):
+        return np.array([row.seq for row in rows], np.int64)
+    found = np.zeros(len(rows), np.int64)
+    for block, places, at in rows.parts:
+        found[places] = block.seq_array[at]
+    return found
 
 
 def values_of(rows: Sequence[PredictionRow], name: str) -> list[Any]:
@@ -163,78 +161,87 @@ def in_blocks(rows: Sequence[object]) -> tuple[list[Part], list[int]]:
     return [Part(block, np.array(given), np.array(at)) for block, given, at in places.values()], alone
 
 
-class Joined(NamedTuple):
-    """Outcomes that joined their predictions: the events, their places among all events, and the predictions."""
+class Joined:
+    """Outcomes that joined their predictions, in order: their places among all events, and the predictions."""
 
-    events: list[OutcomeJoined]
-    places: np.ndarray
-    rows: Sequence[PredictionRow]
+    def __init__(self, outcomes: Outcomes, rows: Sequence[PredictionRow], places: np.ndarray) -> None:
+        self.outcomes, self.rows, self.places = outcomes, rows, places
+
+    @functools.cached_property
+    def events(self) -> list[OutcomeJoined]:
+        """The events."""
+        return [*map(OutcomeJoined, self.outcomes, self.rows)]
+
+
+# Which of the events one is that is no logged prediction.
+RECEIVED, JOINED, REST = range(3)
+_LOGGED = 3
 
 
 class Events(Sequence[Event]):
-    """Events in the total order: `rows` are those of the predictions that were logged, `others` are all other events.
+    """Events in the total order: predictions that were logged (`rows`), outcomes that were `received`, outcomes that
+    `joined` their predictions, and the `rest`, each in order.
 
-    `before`, shape (len(others),): how many of the `rows` come before each of the others.
+    For each event that is no logged prediction, `kinds` says which of the other three it is, and `before` how many of
+    the rows come before it; shape (n,) each.
     """
 
-    def __init__(self, rows: Sequence[PredictionRow], others: Sequence[Event], before: np.ndarray) -> None:
-        self.rows, self.others, self.before = rows, others, before
-        self._logged: dict[int, PredictionLogged] = {}
+    def __init__(
+        self,
+        rows: Sequence[PredictionRow],
+        received: Outcomes,
+        joined: tuple[Outcomes, Sequence[PredictionRow]],
+        rest: Sequence[Event],
+        kinds: np.ndarray,
+        before: np.ndarray,
+    ) -> None:
+        self.rows, self.received, self.rest = rows, received, rest
+        self.places = np.arange(len(rows)) + np.searchsorted(before, np.arange(len(rows)), side="right")
+        self._of_kind = [(before + np.arange(len(before)))[kinds == kind] for kind in (RECEIVED, JOINED, REST)]
+        self.received_places, joined_places, self.rest_places = self._of_kind
+        self.joined = Joined(*joined, joined_places)
+        self.made: dict[int, Event] = {}
 
     @functools.cached_property
     def all(self) -> list[Event]:
         """Every event."""
-        if not len(self.others):
-            return [*map(PredictionLogged, self.rows)]
-        found = cast("list[Event]", [None] * len(self))
-        for place, row in zip(self.places.tolist(), self.rows, strict=True):
-            found[place] = PredictionLogged(row)
-        for place, event in zip(self.other_places.tolist(), self.others, strict=True):
-            found[place] = event
-        return found
-
-    @functools.cached_property
-    def joined(self) -> Joined:
-        """The outcomes that joined their predictions."""
-        found = [(place, event) for place, event in enumerate(self.others) if isinstance(event, OutcomeJoined)]
-        events = [event for _, event in found]
-        places = self.other_places[np.array([place for place, _ in found], np.int64)]
-        return Joined(events, places, as_columns([event.row for event in events]))
+        return self._some(np.arange(len(self)))
 
     @property
-    def places(self) -> np.ndarray:
-        """The places of the predictions among all events."""
-        numbers = np.arange(len(self.rows))
-        return numbers + np.searchsorted(self.before, numbers, side="right")
-
-    @property
-    def other_places(self) -> np.ndarray:
-        """The places of the other events among all."""
-        places: np.ndarray = self.before + np.arange(len(self.others))
-        return places
+    def others(self) -> list[Event]:
+        """All events that are no logged predictions."""
+        return self.some(np.sort(np.concatenate(self._of_kind)))
 
     def some(self, places: np.ndarray) -> list[Event]:
         """The events at these places; each is one object, however often it is asked for."""
-        if places.size == len(self):
-            return self.all
-        if "all" in self.__dict__:
-            return [self.all[place] for place in places.tolist()]
-        is_other = np.zeros(len(self), bool)
-        is_other[self.other_places] = True
-        others = np.cumsum(is_other)
-        found = list[Event]()
-        for place, other, before in zip(
-            places.tolist(), is_other[places].tolist(), others[places].tolist(), strict=True
-        ):
-            if other:
-                found.append(self.others[before - 1])
-            else:
-                known = self._logged.get(place)
-                found.append(known or self._logged.setdefault(place, PredictionLogged(self.rows[place - before])))
-        return found
+        return self.all if places.size == len(self) else self._some(places)
+
+    def _some(self, places: np.ndarray) -> list[Event]:
+        new = np.array([place for place in places.tolist() if place not in self.made], np.int64)
+        if new.size:
+            self._make(new)
+        return [*map(self.made.__getitem__, places.tolist())]
+
+    def _make(self, places: np.ndarray) -> None:
+        of, numbers = np.empty(len(self), np.int64), np.empty(len(self), np.int64)
+        for kind, own in enumerate((*self._of_kind, self.places)):
+            of[own], numbers[own] = kind, np.arange(len(own))
+        for kind in np.unique(of[places]).tolist():
+            own = places[of[places] == kind]
+            self.made.update(zip(own.tolist(), self._events(kind, numbers[own]), strict=True))
+
+    def _events(self, kind: int, numbers: np.ndarray) -> Iterator[Event]:
+        """The events of a kind with these numbers."""
+        if kind == _LOGGED:
+            return map(PredictionLogged, _each(self.rows, numbers))
+        if kind == RECEIVED:
+            return map(FeedbackReceived, self.received.take(numbers))
+        if kind == JOINED:
+            return map(OutcomeJoined, self.joined.outcomes.take(numbers), _each(self.joined.rows, numbers))
+        return map(self.rest.__getitem__, numbers.tolist())
 
     def __len__(self) -> int:
-        return len(self.rows) + len(self.others)
+        return len(self.rows) + sum(map(len, self._of_kind))
 
     @overload
     def __getitem__(self, place: int) -> Event: ...
@@ -249,47 +256,38 @@ class Events(Sequence[Event]):
         return iter(self.all)
 
 
+def _each(rows: Sequence[PredictionRow], numbers: np.ndarray) -> Iterable[PredictionRow]:
+    # Few are taken one by one: to go through rows makes all of their blocks.
+    return rows if numbers.size == len(rows) else map(rows.__getitem__, numbers.tolist())
+
+
 def events_of(events: Sequence[Event]) -> Events:
-    """The events with their predictions apart, as `in_order` gives them."""
+    """The events with those of each kind apart, as `in_order` gives them."""
     if isinstance(events, Events):
         return events
-    rows, others, before = list[PredictionRow](), list[Event](), list[int]()
+    rows, received, joined, rest = list[PredictionRow](), list[OutcomeRow](), list[OutcomeJoined](), list[Event]()
+    kinds, before = list[int](), list[int]()
     for event in events:
         if isinstance(event, PredictionLogged):
             rows.append(event.row)
+            continue
+        before.append(len(rows))
+        if isinstance(event, FeedbackReceived):
+            received.append(event.outcome)
+            kinds.append(RECEIVED)
+        elif isinstance(event, OutcomeJoined):
+            joined.append(event)
+            kinds.append(JOINED)
         else:
-            others.append(event)
-            before.append(len(rows))
-    found = Events(rows, others, np.array(before, np.int64))
-    found.all = [*events]
+            rest.append(event)
+            kinds.append(REST)
+    found = Events(
+        rows,
+        as_outcomes(received),
+        (as_outcomes(each.outcome for each in joined), as_columns([each.row for each in joined])),
+        rest,
+        np.array(kinds, np.int64),
+        np.array(before, np.int64),
+    )
+    found.made.update(enumerate(events))
     return found
-
-
-def in_order(page: LogPage) -> Events:
-    """The page's events in the total order; an outcome joins its prediction after the later of the two."""
-    keyed: list[tuple[Place, list[Event]]] = [(place_of_heartbeat(beat), [beat]) for beat in page.heartbeats]
-    if page.early:
-        rows = dict(zip(values_of(page.predictions, "prediction_id"), page.predictions, strict=True))
-        for outcome in page.early:
-            row = rows[outcome.prediction_id]
-            # Behind the prediction, and before all that was written after it.
-            keyed.append(((row.seq, 0, outcome.seq, 0, 0), [OutcomeJoined(outcome, row)]))
-    for outcome in page.outcomes:
-        known = page.rows.get(outcome.prediction_id)
-        # Only if the prediction came first: otherwise the prediction's own event joins them, and this would be twice.
-        follows = known is not None and known.seq <= outcome.predictions_seen and outcome.seq not in page.unjoined
-        keyed.append((place_of_outcome(outcome), [FeedbackReceived(outcome)]))
-        if known is not None and follows:
-            keyed[-1][1].append(OutcomeJoined(outcome, known))
-    for correction in page.corrections:
-        outcome = page.corrected[correction.prediction_id, correction.kind]
-        known = page.rows.get(correction.prediction_id)
-        joined = known if known is not None and known.seq <= correction.predictions_seen else None
-        if outcome.seq in page.unjoined:
-            joined = None
-        keyed.append((place_of_correction(correction), [OutcomeCorrected(correction, outcome, joined)]))
-    keyed.sort(key=itemgetter(0))
-    seqs = np.array(values_of(page.predictions, "seq"), np.int64)
-    after = [place[0] for place, events in keyed for _ in events]
-    others = [event for _, events in keyed for event in events]
-    return Events(page.predictions, others, np.searchsorted(seqs, np.array(after, np.int64), side="right"))

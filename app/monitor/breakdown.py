@@ -15,6 +15,7 @@ from app.domain.contract import Feature
 from app.domain.experiment import Configuration
 from app.domain.log_columns import Shared
 from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, OutcomeRow, PredictionRow
+from app.domain.log_outcomes import as_outcomes
 from app.domain.log_page import Events, epochs_in, events_of, layouts_in, taken, those
 from app.domain.monitor_state import Changes
 from app.monitor.drift.references import KnownReference
@@ -137,22 +138,16 @@ def _is_of(experiment: str, configurations: Mapping[int, Configuration], row: Pr
 
 def _outcomes(events: Events) -> _Found:
     """The outcomes of rows in a batch, in order."""
-    rows: Sequence[PredictionRow] = events.joined.rows
-    found = [(event.outcome, event.outcome.present, 1) for event in events.joined.events]
-    if any(isinstance(event, OutcomeCorrected) for event in events.others):
+    rows, outcomes = events.joined.rows, events.joined.outcomes
+    texts, signs = outcomes.present, np.ones(len(outcomes), np.int64)
+    if any(isinstance(event, OutcomeCorrected) for event in events.rest):
         rows, found = _with_corrections(events.others)
-    outcomes, texts, signs = zip(*found, strict=True) if found else ((), (), ())
-    kinds = [each.kind if each.counts else None for each in outcomes]
-    return _Found(
-        rows,
-        numbers_of(texts),
-        np.array(signs, np.int64),
-        are_labels=np.array([kind == "actual" for kind in kinds], bool),
-        # Where chance did not choose the version, its rewards say nothing of it.
-        are_rewards=np.array(
-            [kind == "reward" and each.randomised for kind, each in zip(kinds, outcomes, strict=True)], bool
-        ),
-    )
+        outcomes, signs = as_outcomes(each for each, _, _ in found), np.array([sign for *_, sign in found], np.int64)
+        texts = [text for _, text, _ in found]
+    counts, are_labels = outcomes.array("counts"), outcomes.are_labels
+    # Where chance did not choose the version, its rewards say nothing of it.
+    are_rewards = counts & ~are_labels & outcomes.array("randomised")
+    return _Found(rows, numbers_of(texts), signs, counts & are_labels, are_rewards)
 
 
 def _with_corrections(events: Sequence[Event]) -> tuple[list[PredictionRow], list[tuple[OutcomeRow, str, int]]]:

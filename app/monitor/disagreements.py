@@ -14,7 +14,7 @@ from app.domain.disagreement import KEPT, Disagreement, LabelledDisagreement, Pa
 from app.domain.experiment import Configuration
 from app.domain.log_columns import Block, block_of, place_in_block
 from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, PredictionRow
-from app.domain.log_page import Part, epochs_in, events_of, in_blocks, taken, those
+from app.domain.log_page import Events, Part, epochs_in, events_of, in_blocks, taken, those
 from app.domain.monitor_state import Changes
 from app.monitor.experiment.state import ExperimentPlan, plan_of
 from app.monitor.experiment.units import row_hash, row_hashes
@@ -25,9 +25,14 @@ NAME = "disagreements"
 TRIM_AFTER = KEPT // 10
 # A row's place among those of a batch, and the number of the challenger.
 _Place: TypeAlias = tuple[int, int]
-# A row with its label (JSON).
-_Label: TypeAlias = tuple[PredictionRow, str]
 _Record = TypeVar("_Record")
+
+
+class _Labels(NamedTuple):
+    """Rows with their labels (JSON)."""
+
+    rows: Sequence[PredictionRow]
+    texts: Sequence[str]
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -113,9 +118,9 @@ class DisagreementProjection:
         """The disagreements among `events`, and what labels say of earlier ones."""
         ordered = events_of(events)
         rows = taken(ordered.rows, those(ordered.rows, attrgetter("counts")))
-        labels = [label for label in map(_label, ordered.others) if label is not None]
+        labels = _labels(ordered)
         # Revision 0 was served while the store could not be read, so it belongs to no experiment.
-        configurations = reads.configurations((epochs_in(rows) | {row.epoch for row, _ in labels}) - {0})
+        configurations = reads.configurations((epochs_in(rows) | epochs_in(labels.rows)) - {0})
         parts = _parts(configurations, reads)
         of_epoch = {
             epoch: parts[configuration.experiment_id]
@@ -127,7 +132,18 @@ class DisagreementProjection:
         return _changes(parts)
 
 
-def _label(event: Event) -> _Label | None:
+def _labels(events: Events) -> _Labels:
+    """Rows that count, with their labels that are known now, or are others now."""
+    rows, outcomes = events.joined.rows, events.joined.outcomes
+    if any(isinstance(event, OutcomeCorrected) for event in events.rest):
+        known = [label for label in map(_label, events.others) if label is not None]
+        return _Labels([row for row, _ in known], [text for _, text in known])
+    which = those(rows, attrgetter("counts"))
+    which = which[outcomes.are_labels[which]]
+    return _Labels(taken(rows, which), outcomes.take(which).present)
+
+
+def _label(event: Event) -> tuple[PredictionRow, str] | None:
     """A row that counts with its label (JSON), where the event is that it is known now, or another one."""
     if isinstance(event, OutcomeJoined) and event.outcome.kind == "actual":
         return (event.row, event.outcome.present) if event.row.counts else None
@@ -221,19 +237,19 @@ def _find(rows: Sequence[PredictionRow], of_epoch: Mapping[int, _Found]) -> None
         _find_in_row(rows[place], place, of_epoch[rows[place].epoch])
 
 
-def _find_labels(labels: Sequence[_Label], of_epoch: Mapping[int, _Found]) -> None:
+def _find_labels(labels: _Labels, of_epoch: Mapping[int, _Found]) -> None:
     """Find what the labels say of each pair that may be stored."""
-    parts, alone = _by_classes([row for row, _ in labels], of_epoch)
+    parts, alone = _by_classes(labels.rows, of_epoch)
     for (block, _, _), found, pairs in parts:
         for each in pairs:
-            texts = [labels[place][1] for place in each.places]
+            texts = [labels.texts[place] for place in each.places]
             won = map(who_was_right, each.base, each.other, map(float, texts))
             ids = map(block.ids.__getitem__, each.at.tolist())
             found.labels.add(each.places, map(LabelledDisagreement, repeat(each.challenger), ids, won, texts))
     for place in alone:
-        row, label = labels[place]
+        row = labels.rows[place]
         found = of_epoch[row.epoch]
-        said = [*_labelled(row, label, found.plan)]
+        said = [*_labelled(row, labels.texts[place], found.plan)]
         found.labels.add([place] * len(said), said)
 
 

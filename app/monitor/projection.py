@@ -9,7 +9,7 @@ from app.domain.columns import LoggedLayout
 from app.domain.experiment import Configuration
 from app.domain.log_columns import few_collections
 from app.domain.log_event import Cursor, Event, LogPage
-from app.domain.log_page import in_order
+from app.domain.log_order import in_order
 from app.domain.monitor_state import Changes, OpenWindow, UnitFact, UserFact
 
 # Rows of each kind in one step, where so many wait: tenths of a second of work. The write transaction at its end is

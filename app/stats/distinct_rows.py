@@ -11,9 +11,10 @@ Source: k minimum values, Bar-Yossef et al. (2002), Counting distinct elements i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+import numpy as np
 
 _KEPT = 256
 _ALL_HASHES = 2**64
@@ -35,14 +36,19 @@ class DistinctRows(msgspec.Struct, frozen=True):
 
     def add(self, row: int, gain: float) -> DistinctRows:
         """The rows after a vote of the row with the 64-bit hash `row`: a win above 0, a loss below, else neither."""
-        return self.add_all([(row, gain)])
+        return self._with([scrambled(row)], [gain])
 
     def add_all(self, votes: Iterable[tuple[int, float]]) -> DistinctRows:
         """The rows after votes, as `add` takes them, in order."""
+        rows, gains = [*zip(*votes, strict=True)] or ((), ())
+        return self._with(_all_scrambled(rows), gains)
+
+    def _with(self, keys: Sequence[int], gains: Sequence[float]) -> DistinctRows:
+        """The rows after votes, given by their scrambled hashes."""
         kept, sampled, all_wins, all_losses = {**self.votes}, self.sampled, self.wins, self.losses
         last = max(kept, default=0)
-        for row, gain in votes:
-            win, loss, key = int(gain > 0), int(gain < 0), scrambled(row)
+        for key, gain in zip(keys, gains, strict=True):
+            win, loss = int(gain > 0), int(gain < 0)
             all_wins, all_losses = all_wins + win, all_losses + loss
             if key in kept or len(kept) < _KEPT:
                 wins, losses = kept.get(key, (0, 0))
@@ -84,3 +90,12 @@ def scrambled(row: int) -> int:
     mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 % _ALL_HASHES
     mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % _ALL_HASHES
     return mixed ^ mixed >> 31
+
+
+def _all_scrambled(rows: Sequence[int]) -> list[int]:
+    """The `scrambled` of each of the rows: what a product has beyond 64 bits is dropped, as it shall be."""
+    mixed = np.array([row % _ALL_HASHES for row in rows], np.uint64)
+    mixed = (mixed ^ mixed >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ mixed >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    found: list[int] = (mixed ^ mixed >> np.uint64(31)).tolist()
+    return found

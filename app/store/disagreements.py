@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ from app.store.kinds import READING
 from app.store.sqlite import execute_all
 from app.store.statements import statements
 
+_COLUMNS = ("experiment", "challenger", "prediction_id", "won", "label", "row_hash")
+
 
 def put_disagreements(connection: Connection, changes: Changes) -> None:
     """Write what a batch has found.
@@ -28,30 +31,24 @@ def put_disagreements(connection: Connection, changes: Changes) -> None:
         return
     named = statements("disagreements")
     numbers = _numbers(connection, concerned)
-    rows = [
-        {
-            "experiment": numbers[name],
-            "challenger": each.challenger,
-            "prediction_id": each.prediction_id,
-            "won": each.won,
-            "row_hash": each.row_hash,
-        }
-        for name, some in changes.disagreements.items()
-        for each in some
+    labelled = changes.labelled_disagreements.items()
+    # Of several labels of one row the last one counts.
+    labels = {(numbers[name], each.challenger, each.prediction_id): each for name, some in labelled for each in some}
+    rows = []
+    for name, found in changes.disagreements.items():
+        experiment = numbers[name]
+        for each in found:
+            # Most labels that come at once are put with their row: to find it again takes as long as to put it.
+            label = labels.pop((experiment, each.challenger, each.prediction_id), None)
+            won, text_of_label = (each.won, None) if label is None else (label.won, label.label)
+            row = (experiment, each.challenger, each.prediction_id, won, text_of_label, each.row_hash)
+            rows.append(dict(zip(_COLUMNS, row, strict=True)))
+    execute_all(connection, "disagreements", "put", rows)
+    late = [
+        dict(zip(_COLUMNS, (*key, label.won, label.label), strict=False))
+        for key, label in sorted(labels.items(), key=itemgetter(0))
     ]
-    execute_all(connection, named["put"], rows)
-    labels = [
-        {
-            "experiment": numbers[name],
-            "challenger": each.challenger,
-            "prediction_id": each.prediction_id,
-            "won": each.won,
-            "label": each.label,
-        }
-        for name, some in changes.labelled_disagreements.items()
-        for each in some
-    ]
-    execute_all(connection, named["label"], labels)
+    execute_all(connection, "disagreements", "label", late)
     for name, challengers in changes.trimmed_disagreements.items():
         for challenger in challengers:
             values = {"experiment": numbers[name], "challenger": challenger, "kept": KEPT}

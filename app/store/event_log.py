@@ -21,7 +21,8 @@ from app.domain.log_event import (
     TimePassed,
     consumable,
 )
-from app.domain.log_page import values_of
+from app.domain.log_order import by_id
+from app.domain.log_outcomes import as_outcomes
 from app.domain.monitor_state import ExperimentSummary
 from app.store.archive.source import ArchivedLog
 from app.store.engine import Database
@@ -132,24 +133,24 @@ class HeartbeatLog:
 def _page(rows: EventRows, found: Found, before: Cursor) -> LogPage:
     """What was found after `before`, with what it joins."""
     connection = rows.connection
-    early = rows.early(found.predictions)
+    read, outcomes = by_id(found.predictions), as_outcomes(found.outcomes)
+    early = rows.early(read, outcomes, before.outcomes)
     subjects = rows.subjects(found.corrections)
-    joining = (*found.outcomes, *subjects.values())
-    known = rows.known(joining, found.predictions)
+    joining = outcomes.and_then(as_outcomes(subjects.values()))
+    known = rows.known(joining, read)
     unjoined = rows.unjoined(joining, known)
-    outcomes: Sequence[OutcomeRow] = found.outcomes
     if _newest_correction(connection):
-        corrections = _all_corrections(connection, (outcome.prediction_id for outcome in (*outcomes, *early)))
-        ids = values_of(found.predictions, "prediction_id")
-        seqs = dict(zip(ids, values_of(found.predictions, "seq"), strict=True))
-        outcomes = [_as_of(outcome, corrections, before.corrections) for outcome in outcomes]
-        # A prediction that is logged after its outcome joins the value that the outcome has by then.
-        early = tuple(
-            _as_of(outcome, corrections, before.corrections, seqs[outcome.prediction_id]) for outcome in early
-        )
+        ids = {*outcomes.column("prediction_id"), *early.column("prediction_id")}
+        corrections = _all_corrections(connection, ids)
+        if corrections:
+            outcomes = as_outcomes(_as_of(outcome, corrections, before.corrections) for outcome in outcomes)
+            # A prediction that is logged after its outcome joins the value that the outcome has by then.
+            early = as_outcomes(
+                _as_of(outcome, corrections, before.corrections, known[outcome.prediction_id].seq) for outcome in early
+            )
     return LogPage(
         predictions=found.predictions,
-        outcomes=tuple(outcomes),
+        outcomes=outcomes,
         early=early,
         rows=known,
         heartbeats=tuple(found.heartbeats),

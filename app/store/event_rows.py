@@ -7,17 +7,23 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
+import numpy as np
 from sqlalchemy import Connection, text
 
 from app.domain.archive import joins
 from app.domain.log_event import EVERY, CorrectionRow, OutcomeRow, PredictionRow
-from app.domain.log_page import as_rows, values_of
+from app.domain.log_order import RowsById, joined_rows
+from app.domain.log_outcomes import Outcomes, as_outcomes, outcomes_of
+from app.domain.log_page import Rows, as_rows, values_of
 from app.store.archive.marks import all_marks, last_mark
 from app.store.archive.source import ArchivedLog
 from app.store.forms import Form, StoredRow
 from app.store.logged import LoggedRows
 from app.store.statements import statements
 from app.store.unpacking import SEQ, blocks_of
+
+# One request in this time on average, or more of them, so that a look-up for each takes longer than a walk through all.
+_DENSE_US = 20_000
 
 
 class EventRows:
@@ -44,29 +50,45 @@ class EventRows:
         logged = _as_events(*self._logged.parts(self.connection, after, until, left), left)
         return [*found, *logged] if found else logged
 
-    def outcomes_after(self, after: int, until: int, limit: int) -> list[OutcomeRow]:
+    def outcomes_after(self, after: int, until: int, limit: int) -> Outcomes:
         """Up to `limit` outcomes with seqs above `after` and up to `until`, in order."""
-        found: list[OutcomeRow] = []
+        found = as_outcomes(())
         if self._mark is not None and after < self._mark.outcomes:
-            found = self._archive.outcomes(self._mark, after, until, limit)
+            found = as_outcomes(self._archive.outcomes(self._mark, after, until, limit))
             after = self._mark.outcomes
         if len(found) == limit:
             return found
-        return [*found, *map(_outcome, outcomes_after(self.connection, after, until, limit - len(found)))]
+        return found.and_then(_outcomes(outcomes_after(self.connection, after, until, limit - len(found))))
 
-    def early(self, rows: Sequence[PredictionRow]) -> tuple[OutcomeRow, ...]:
-        """The outcomes that were written before their predictions: the recorder appends later than the answer goes."""
-        if not rows:
-            return ()
-        seqs = dict(zip(values_of(rows, "prediction_id"), values_of(rows, "seq"), strict=True))
+    def early(self, read: RowsById, outcomes: Outcomes, after: int) -> Outcomes:
+        """The outcomes that were written before their predictions: the recorder appends later than the answer goes.
+
+        `read` are the predictions of a page, and `outcomes` its outcomes, which follow on the one with the seq `after`.
+        """
+        if not len(read):
+            return as_outcomes(())
         archived: Collection[str] = ()
-        mark = self._mark
-        if mark is not None and rows[0].seq <= mark.predictions:
+        wanted: Collection[str] = read.places.keys()
+        mark, seqs = self._mark, read.seqs.tolist()
+        if mark is not None and seqs[0] <= mark.predictions:
             # Only these have one, which is archived or not: to look for all of them would take much longer.
-            archived = self._archive.follow_outcome(mark, rows[0].seq, rows[-1].seq)
-        wanted = {*archived, *(id_ for id_, seq in seqs.items() if mark is None or seq > mark.predictions)}
-        outcomes = self._outcomes_of(wanted, archived, rows[-1].seq)
-        return tuple(outcome for outcome in outcomes if outcome.predictions_seen < seqs[outcome.prediction_id])
+            archived = self._archive.follow_outcome(mark, seqs[0], seqs[-1])
+            logged = zip(read.places, seqs, strict=True)
+            wanted = {*archived, *(id_ for id_, seq in logged if seq > mark.predictions)}
+        # Written before its prediction, it is on this page, or was on one before it.
+        found = as_outcomes(())
+        if after and not archived and len(wanted) == len(read) and _are_dense(read):
+            ends = {"first": min(wanted), "last": max(wanted), "until": after}
+            found = _outcomes(_execute(self.connection, "outcomes", "between_ids", ends))
+        elif after and wanted:
+            found = as_outcomes(self._outcomes_of(wanted, archived, after))
+        found = found.and_then(outcomes)
+        at = read.find(found)
+        are_early = (at >= 0) & (found.array("predictions_seen") < read.seqs[at])
+        if len(wanted) < len(read):
+            are_early &= np.array([each in wanted for each in found.column("prediction_id")], np.bool_)
+        early = found.take(np.flatnonzero(are_early))
+        return early.take(np.argsort(early.array("seq")))
 
     def subjects(self, corrections: Sequence[CorrectionRow]) -> dict[tuple[str, str], OutcomeRow]:
         """The outcomes of these corrections as they were received, by prediction id and kind."""
@@ -81,68 +103,62 @@ class EventRows:
             rows |= {(row.prediction_id, row.kind): row for row in archived}
         return rows
 
-    def known(self, outcomes: Sequence[OutcomeRow], read: Sequence[PredictionRow]) -> dict[str, PredictionRow]:
-        """The logged predictions of these outcomes, by prediction id; `read` are some of the log, read before."""
-        if not outcomes:
-            return {}
-        ids = {outcome.prediction_id for outcome in outcomes}
-        places = enumerate(values_of(read, "prediction_id"))
-        found = {prediction_id: read[place] for place, prediction_id in places if prediction_id in ids}
-        wanted = ids - found.keys()
+    def known(self, outcomes: Outcomes, read: RowsById) -> RowsById:
+        """The logged predictions of these outcomes, and those that were `read` before."""
+        ids = outcomes.column("prediction_id")
+        wanted = {*ids} - read.places.keys()
+        found = read
         if wanted:
-            logged = _as_events(*self._logged.parts_of_ids(self.connection, wanted))
-            found |= {row.prediction_id: row for row in logged if row.prediction_id in wanted}
+            found = _with(read, wanted, _as_events(*self._logged.parts_of_ids(self.connection, wanted)))
         mark = self._mark
         if mark is not None:
-            missing = {
-                each.prediction_id
-                for each in outcomes
-                if each.seq <= mark.outcomes_seen and each.prediction_id not in found
-            }
+            with_seqs = zip(ids, outcomes.column("seq"), strict=True)
+            missing = {id_ for id_, seq in with_seqs if seq <= mark.outcomes_seen and id_ not in found.places}
             if missing:
-                found |= {row.prediction_id: row for row in self._archive.predictions_of(mark, missing)}
+                found = _with(found, missing, self._archive.predictions_of(mark, missing))
         return found
 
-    def unjoined(self, outcomes: Iterable[OutcomeRow], known: Mapping[str, PredictionRow]) -> frozenset[int]:
+    def unjoined(self, outcomes: Outcomes, known: RowsById) -> frozenset[int]:
         """The seqs of those outcomes that came when their predictions were archived."""
         if self._mark is None:
             return frozenset()
-        concerned = [each for each in outcomes if each.prediction_id in known]
-        marks = all_marks(self.connection) if concerned else ()
-        return frozenset(each.seq for each in concerned if not joins(marks, each.seq, known[each.prediction_id].seq))
+        at = known.find(outcomes)
+        concerned = np.flatnonzero(at >= 0)
+        marks = all_marks(self.connection) if concerned.size else ()
+        pairs = zip(outcomes.array("seq")[concerned].tolist(), known.seqs[at[concerned]].tolist(), strict=True)
+        return frozenset(seq for seq, prediction in pairs if not joins(marks, seq, prediction))
 
-    def _outcomes_of(
-        self, ids: Collection[str], archived: Collection[str], before: int | None = None
-    ) -> list[OutcomeRow]:
-        """The outcomes of predictions with these ids; those of `archived` may be in the archive.
-
-        Of those in the tables only what was written before the prediction `before` was, where that is given: most
-        outcomes come long after it, and need not be read for this.
-        """
-        found = of_ids(self.connection, "outcomes", ids, before) if ids else ()
-        rows = {row.seq: row for row in map(_outcome, found)}
+    def _outcomes_of(self, ids: Collection[str], archived: Collection[str], until: int = EVERY) -> list[OutcomeRow]:
+        """The outcomes of predictions with these ids, with seqs up to `until`; those of `archived` may be in the
+        archive."""
+        found = of_ids(self.connection, "outcomes", ids, until) if ids else ()
+        rows = {row.seq: row for row in _outcomes(found)}
         if archived and self._mark is not None:
-            rows |= {row.seq: row for row in self._archive.outcomes_of(self._mark, archived)}
+            rows |= {row.seq: row for row in self._archive.outcomes_of(self._mark, archived) if row.seq <= until}
         return [rows[seq] for seq in sorted(rows)]
 
 
 def outcomes_after(connection: Connection, after: int, until: int, limit: int) -> Sequence[Any]:
     """Up to `limit` outcomes in the tables with seqs above `after` and up to `until`, in order."""
-    query = f"{statements('monitor')['outcomes']} {statements('monitor')['after']}"
-    return connection.execute(text(query), {"after": after, "until": until, "limit": limit}).all()
+    return _execute(connection, "outcomes", "after", {"after": after, "until": until, "limit": limit})
 
 
-def of_ids(connection: Connection, table: str, ids: Iterable[str], before: int | None = None) -> Sequence[Any]:
-    """The rows that the statement `table` finds of predictions with these ids, by seq.
+def of_ids(connection: Connection, table: str, ids: Iterable[str], until: int = EVERY) -> Sequence[Any]:
+    """The rows that the statement `table` finds of predictions with these ids, with seqs up to `until`, by seq."""
+    return _execute(connection, table, "of_ids", {"ids": msgspec.json.encode(sorted(ids)).decode(), "until": until})
 
-    With `before` only those that were written before the prediction with this seq.
-    """
+
+def _execute(connection: Connection, table: str, condition: str, values: Mapping[str, object]) -> Sequence[Any]:
     named = statements("monitor", connection.dialect.name)
-    values: dict[str, object] = {"ids": msgspec.json.encode(sorted(set(ids))).decode()}
-    if before is not None:
-        values["before"] = before
-    query = f"{named[table]} {named['of_ids' if before is None else 'early_of_ids']}"
-    return connection.execute(text(query), values).all()
+    return connection.execute(text(f"{named[table]} {named[condition]}"), values).all()
+
+
+def _are_dense(read: RowsById) -> bool:
+    """Whether there are few other predictions between the ids of these rows, which sort by the time of serving."""
+    if not isinstance(read.rows, Rows):  # an id of another format says no time
+        return False
+    times = [int(end) for block, _, at in read.rows.parts for end in (block.at_us[at].min(), block.at_us[at].max())]
+    return max(times) - min(times) <= _DENSE_US * len(read.rows)
 
 
 def _as_events(
@@ -161,7 +177,14 @@ def prediction_of(row: StoredRow) -> PredictionRow:
     return PredictionRow(*row[:-1])  # all but the request's id
 
 
-def _outcome(row: Any) -> OutcomeRow:
-    values = list(row)
-    values[7], values[8] = bool(values[7]), bool(values[8])  # SQLite gives 0 and 1
-    return OutcomeRow(*values)
+def _outcomes(rows: Sequence[Any]) -> Outcomes:
+    columns: list[Sequence[Any]] = [*zip(*rows, strict=True)]
+    columns[7:9] = ([*map(bool, column)] for column in columns[7:9])  # SQLite gives 0 and 1
+    return outcomes_of(columns)
+
+
+def _with(read: RowsById, wanted: Collection[str], rows: Sequence[PredictionRow]) -> RowsById:
+    """The rows that were read before, and those of more rows that have one of the wanted ids."""
+    places = enumerate(values_of(rows, "prediction_id"), start=len(read.rows))
+    more = {prediction_id: place for place, prediction_id in places if prediction_id in wanted}
+    return RowsById(joined_rows([read.rows, rows]), {**read.places, **more})

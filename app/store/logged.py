@@ -58,9 +58,11 @@ class LoggedRows:
 
     def parts_of_ids(self, connection: Connection, ids: Collection[str]) -> Parts:
         """As `parts`, the rows with these ids; packed ones may be others too."""
-        old = statements("logged", connection.dialect.name)["old_of_ids"]
-        texts = msgspec.json.encode(sorted(ids)).decode()
-        return *self._raw_of_ids(connection, ids), self._old(connection, old, {"ids": texts})
+        old: list[StoredRow] = []
+        if connection.execute(text(statements("logged")["any_old"])).first():
+            rest = statements("logged", connection.dialect.name)["old_of_ids"]
+            old = self._old(connection, rest, {"ids": msgspec.json.encode(sorted(ids)).decode()})
+        return *self._raw_of_ids(connection, ids), old
 
     def selected(self, connection: Connection, after: int, until: int, selection: Selection) -> list[StoredRow]:
         """The selected rows with seqs above `after` and up to `until`, in order."""

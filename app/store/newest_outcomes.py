@@ -46,7 +46,7 @@ class NewestOutcomes:
             page = self._events.page(start, _PAGE, until)
             yield [
                 (page.rows[each.prediction_id], each)
-                for each in reversed(page.outcomes)
+                for each in reversed([*page.outcomes])
                 if each.kind == kind and first.epoch <= each.epoch <= last.epoch and each.prediction_id in page.rows
             ]
             if page.outcomes and page.outcomes[0].received_at_us < first.created_at_us:

@@ -16,7 +16,7 @@ from app.store.kinds import MONITORING, READING, RECORDING
 from app.store.logged import mark
 from app.store.sqlite import execute_all
 from app.store.statements import CURSOR, ERASED, REBUILD, REPORTS, SIDE, statements
-from app.store.unit_rows import unit_body, unit_of, window_of, window_row
+from app.store.unit_rows import unit_bodies, units_of, window_of, window_row
 
 # Rows of units or windows that are deleted in one transaction: some tens of milliseconds under the write lock.
 _ROWS_AT_ONCE = 2_000
@@ -65,7 +65,7 @@ class ProjectionStore:
         with self._database.begin(READING) as connection:
             experiment = self._numbers(connection, [experiment_id])[experiment_id]
             rows = _execute(connection, "units", experiment=experiment, units=_json(sorted(units)))
-        return {row.unit: unit_of(row) for row in rows}
+        return units_of(rows)
 
     def windows(self, experiment_id: str, seqs: Iterable[int], closing_before_us: int) -> dict[int, OpenWindow]:
         """The open windows of the predictions with these seqs, and all that close before a time (µs), by seq."""
@@ -156,13 +156,16 @@ class ProjectionStore:
         named = statements("monitor", connection.dialect.name)
         concerned = {*changes.units, *changes.windows, *changes.closed}
         numbers = self._numbers(connection, concerned) if concerned else {}
-        units = sorted(
-            (numbers[name], each.unit, unit_body(each)) for name in changes.units for each in changes.units[name]
-        )
-        rows = [{"experiment": number, "unit": unit, "body": body} for number, unit, body in units]
-        execute_all(connection, named["put_unit"], rows)
+        units = [(numbers[name], each) for name in changes.units for each in changes.units[name]]
+        units.sort(key=_place)
+        bodies = unit_bodies(each for _, each in units)
+        rows = [
+            {"experiment": number, "unit": each.unit, "body": body}
+            for (number, each), body in zip(units, bodies, strict=True)
+        ]
+        execute_all(connection, "monitor", "put_unit", rows)
         windows = [window_row(numbers[name], each) for name in changes.windows for each in changes.windows[name]]
-        execute_all(connection, named["put_window"], windows)
+        execute_all(connection, "monitor", "put_window", windows)
         for name, seqs in changes.closed.items():
             connection.execute(text(named["close_windows"]), {"experiment": numbers[name], "seqs": _json(seqs)})
 
@@ -177,7 +180,7 @@ class ProjectionStore:
             }
             for placed in changes.points
         ]
-        execute_all(connection, statements("monitor")["put_point"], rows)
+        execute_all(connection, "monitor", "put_point", rows)
 
     def _put_users(self, connection: Connection, users: Mapping[str, Sequence[UserFact]]) -> None:
         rows = [
@@ -185,7 +188,7 @@ class ProjectionStore:
             for experiment_id, facts in users.items()
             for fact in facts
         ]
-        execute_all(connection, statements("monitor")["put_user"], rows)
+        execute_all(connection, "monitor", "put_user", rows)
 
 
 class NoticeState:
@@ -233,6 +236,10 @@ def _names(projections: Sequence[str]) -> tuple[str, ...]:
 def _numbers_of(side: int) -> dict[str, int]:
     """The least and the greatest number of an experiment on a side."""
     return {"low": 1, "high": _MOST_EXPERIMENTS} if side > 0 else {"low": -_MOST_EXPERIMENTS, "high": -1}
+
+
+def _place(numbered: tuple[int, UnitFact]) -> tuple[int, int]:
+    return numbered[0], numbered[1].unit
 
 
 def _user(row: Any) -> UserFact:

@@ -48,15 +48,21 @@ def driver_of(connection: Connection) -> sqlite3.Connection:
     return cast(sqlite3.Connection, driver)
 
 
-def execute_all(connection: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Execute a statement, which may be in any dialect, for each of the rows of parameters, in order."""
+def execute_all(connection: Connection, concern: str, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Execute the named statement of a concern for each of the rows of parameters, in order.
+
+    PostgreSQL gets all of them in one statement, an array a column, where there is one that is named so.
+    """
     if not rows:
         return
+    named, of_arrays = statements(concern, connection.dialect.name), f"{name}_arrays"
     if connection.dialect.name == "sqlite":
         # The parameters of the driver are written as SQLAlchemy's, which take it several times as long to prepare.
-        driver_of(connection).executemany(statement, rows)
+        driver_of(connection).executemany(named[name], rows)
+    elif of_arrays in named:
+        connection.execute(text(named[of_arrays]), {column: [row[column] for row in rows] for column in rows[0]})
     else:
-        connection.execute(text(statement), [*rows])
+        connection.execute(text(named[name]), [*rows])
 
 
 def append_rows(driver: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]], conflict: str = "") -> None:

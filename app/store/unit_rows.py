@@ -5,6 +5,7 @@ Names would make a row three times as long, and an experiment may have 10⁸ uni
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -29,16 +30,21 @@ class _WindowBody(msgspec.Struct, frozen=True, array_like=True):
 
 
 _NO_FEATURES = b"0"
-_UNIT = msgspec.json.Decoder(_UnitBody)
+_UNITS = msgspec.json.Decoder(list[_UnitBody])
+_ENCODER = msgspec.json.Encoder()
 _WINDOW = msgspec.json.Decoder(_WindowBody)
 
 
-def unit_body(fact: UnitFact) -> str:
-    """The body of a row with this fact."""
-    pairs = [_short(pair) for pair in fact.pairs]
+def unit_bodies(facts: Iterable[UnitFact]) -> list[str]:
+    """The bodies of rows with these facts."""
+    return _ENCODER.encode_lines([*map(_unit_body, facts)]).decode().split("\n")[:-1]
+
+
+def _unit_body(fact: UnitFact) -> list[object]:
+    pairs = [*map(_short, fact.pairs)]
     if fact.counted is not None:
-        return _json([pairs, fact.bad, fact.counted])
-    return _json([pairs, fact.bad] if fact.bad else [pairs])
+        return [pairs, fact.bad, fact.counted]
+    return [pairs, fact.bad] if fact.bad else [pairs]
 
 
 def _short(pair: UnitPair) -> list[int | bool | None]:
@@ -53,10 +59,13 @@ def _short(pair: UnitPair) -> list[int | bool | None]:
     return [] if pair.first is None else [pair.first]
 
 
-def unit_of(row: Any) -> UnitFact:
-    """The fact in a row with the columns `unit` and `body`."""
-    body = _UNIT.decode(row.body)
-    return UnitFact(unit=row.unit, pairs=body.pairs, bad=body.bad, counted=body.counted)
+def units_of(rows: Sequence[Any]) -> dict[int, UnitFact]:
+    """The facts in rows with the columns `unit` and `body`, by unit."""
+    bodies = _UNITS.decode(f"[{','.join([body for _, body in rows])}]")
+    return {
+        unit: UnitFact(unit=unit, pairs=body.pairs, bad=body.bad, counted=body.counted)
+        for (unit, _), body in zip(rows, bodies, strict=True)
+    }
 
 
 def window_row(experiment: int, window: OpenWindow) -> dict[str, object]:

@@ -2,79 +2,78 @@
 
 A plain request is nobody's, or that of a user who is not sticky, has no own key, was drawn and answered as configured,
 and its version's counts exist; a plain label is one of such a request where answers are right or wrong. All events of
-one user in a page are plain, or none. Sums of whole numbers do not depend on their order, so these are added at once,
+one unit in a page are plain, or none. Sums of whole numbers do not depend on their order, so these are added at once,
 and what does depend on it (evidence, the threshold of slow answers) is walked through in order (`plain_traffic.py`,
 `plain_outcomes.py`). All other events are projected one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import NamedTuple, cast
 
 import numpy as np
 
 from app.domain.experiment import Configuration
 from app.domain.log_columns import AnswerColumns, Block, Shared
-from app.domain.log_event import FeedbackReceived, OutcomeCorrected, OutcomeJoined, OutcomeRow, PredictionRow
+from app.domain.log_event import OutcomeCorrected, PredictionRow
 from app.domain.log_page import Events, Part, in_blocks, taken
 from app.domain.monitor_state import LogTotals
 from app.monitor.experiment.events import value_of
 from app.monitor.experiment.latencies import bucket_of
-from app.monitor.experiment.plain_selection import Opened, Received, Selection, are_single, is_plain
+from app.monitor.experiment.plain_selection import Opened, Received, Selection, are_plain, are_single
+from app.monitor.experiment.state import ExperimentPlan
 from app.monitor.experiment.traffic import slow_is_known
+from app.monitor.experiment.units import row_hash, row_hashes, rows_are_units, units_of, user_identity, user_units
 from app.scoring.contract import Metric
 
 _bucket_of = lru_cache(1 << 16)(bucket_of)
 
 
 class Requests(NamedTuple):
-    """Plain requests of one version in one config revision, in order: places among the events, and the rows' own."""
+    """Plain requests of one version in one config revision, in order: places among the events, and the rows' own.
+
+    `units` and `users` are the units of the requests, and those that stand for their users; 0 where there is none.
+    """
 
     places: np.ndarray
     block: Block
     at: np.ndarray
     buckets: list[int]
+    units: np.ndarray
+    users: np.ndarray
 
     @property
     def shared(self) -> Shared:
         """What they have in common."""
         return self.block.shared
 
-    @property
-    def users(self) -> np.ndarray:
-        """The hashes of their users, 0 for nobody; shape (n,)."""
-        found: np.ndarray = self.block.users[self.at]
-        return found
-
-    def without(self, users: Collection[int]) -> Requests:
-        """Those of them that are not of these users."""
-        kept = ~np.isin(self.users, [*users])
-        buckets = [bucket for bucket, is_kept in zip(self.buckets, kept.tolist(), strict=True) if is_kept]
-        return Requests(self.places[kept], self.block, self.at[kept], buckets)
+    def part(self, kept: np.ndarray) -> Requests:
+        """Those of them that are kept."""
+        buckets = [*compress(self.buckets, kept.tolist())]
+        return Requests(self.places[kept], self.block, self.at[kept], buckets, self.units[kept], self.users[kept])
 
 
 class Labels(NamedTuple):
-    """Plain labels once they are joined, in order: outcomes, rows, and places among the events, with their values.
+    """Plain labels once they are joined, in order: places among the events, rows, and values.
 
-    `users` are the hashes of the rows' users, 0 for nobody, and `at_us` when both were there, µs since 1970; arrays
-    have shape (n,).
+    `units` are those of the rows, `users` the hashes of their users, 0 where there is none, and `at_us` says when both
+    were there, µs since 1970; arrays have shape (n,).
     """
 
     places: np.ndarray
-    outcomes: list[OutcomeRow]
     rows: Sequence[PredictionRow]
     values: np.ndarray
+    units: np.ndarray
     users: np.ndarray
     at_us: np.ndarray
 
     def part(self, which: np.ndarray) -> Labels:
         """Those of these numbers."""
-        arrays = (each[which] for each in (self.values, self.users, self.at_us))
-        return Labels(
-            self.places[which], [self.outcomes[at] for at in which.tolist()], taken(self.rows, which), *arrays
-        )
+        arrays = (each[which] for each in (self.values, self.units, self.users, self.at_us))
+        return Labels(self.places[which], taken(self.rows, which), *arrays)
 
 
 class Plain:
@@ -84,14 +83,15 @@ class Plain:
         none = np.zeros(0, np.int64)
         self.requests: list[Requests] = []
         self.received: list[Received] = []
-        self.labels = Labels(none, [], [], np.zeros(0), none, none)
+        self.labels = Labels(none, [], np.zeros(0), none, none, none)
 
     @property
-    def users(self) -> np.ndarray:
-        """The hashes of the users of its requests and labels, ascending."""
-        found = np.unique(np.concatenate([self.labels.users, *(each.users for each in self.requests)]))
-        named: np.ndarray = found[found != 0]
-        return named
+    def units(self) -> np.ndarray:
+        """The units of its requests and labels, and those that stand for users, ascending."""
+        of_requests = (units for each in self.requests for units in (each.units, each.users))
+        found = np.unique(np.concatenate([self.labels.units, *of_requests]))
+        units: np.ndarray = found[found != 0]
+        return units
 
     @property
     def last_at_us(self) -> int:
@@ -112,7 +112,7 @@ class Found(NamedTuple):
 def plain_of(
     events: Events, configurations: Mapping[int, Configuration], opened: Mapping[str, Opened], totals: LogTotals
 ) -> Found:
-    """The plain events, which are counted in `totals`; none where a reward window may close at one of them."""
+    """The plain events; none where a reward window may close at one of them."""
     left = np.ones(len(events), bool)
     # While they are sought, `others` says of each event whether it is left.
     found = Found({name: Plain() for name in opened}, left, {name: set() for name in opened})
@@ -121,14 +121,15 @@ def plain_of(
     selection = Selection(configurations, opened, totals)
     _find_requests(events, selection, found)
     _find_labels(events, selection, found)
-    _find_received(events, selection, found)
-    _leave_out(_users_of(events, left), found)
+    _find_received(events, selection, totals, found)
+    for own, plain in found.plain.items():
+        if plain.requests or len(plain.labels.places):
+            _leave_out(_units_left(events, left, opened[own].plan), plain, left)
     for own, plain in found.plain.items():
         epochs = found.epochs[own]
         epochs.update(each.shared.epoch for each in plain.requests)
         epochs.update(part.block.shared.epoch for part in in_blocks(plain.labels.rows)[0])
         epochs.update(each.epoch for each in plain.received)
-        _count(plain, totals)
     return found._replace(others=np.flatnonzero(left))
 
 
@@ -144,77 +145,88 @@ def _find_requests(events: Events, selection: Selection, found: Found) -> None:
 
 def _find_labels(events: Events, selection: Selection, found: Found) -> None:
     joined, numbers = events.joined, dict[str, list[np.ndarray]]()
-    outcomes = [event.outcome for event in joined.events]
-    blocks, _ = in_blocks(joined.rows)
-    for part in blocks:
-        own = selection.labelled(part.block)
-        if own is None:
-            continue
-        some, users = [outcomes[number] for number in part.places.tolist()], part.block.users[part.at]
-        plain = selection.are_plain(own, part.block, some, users) & are_single(part.block)[part.at]
-        numbers.setdefault(own, []).append(part.places[plain])
+    outcomes, (blocks, _) = joined.outcomes, in_blocks(joined.rows)
+    labels, epochs, named = are_plain(outcomes), outcomes.array("epoch"), outcomes.array("user_hash")
+    units, users = np.zeros((2, len(outcomes)), np.int64)
+    at_us = outcomes.array("received_at_us").copy()
+    for block, places, at in blocks:
+        of_rows = block.users[at]
+        users[places] = of_rows
+        at_us[places] = np.maximum(at_us[places], block.at_us[at])
+        own = selection.labelled(block)
+        if own is not None:
+            plain = labels[places] & (epochs[places] == block.shared.epoch) & (named[places] == of_rows)
+            plain &= are_single(block)[at]
+            units[places[plain]] = units_of(selection.opened[own].plan, block, at[plain])
+            numbers.setdefault(own, []).append(places[plain])
     if not numbers:
         return
-    values = np.array([value_of(each.outcome) for each in outcomes])
-    users, at_us = np.zeros(len(outcomes), np.int64), np.array([each.received_at_us for each in outcomes], np.int64)
-    for part in blocks:
-        users[part.places] = part.block.users[part.at]
-        at_us[part.places] = np.maximum(at_us[part.places], part.block.at_us[part.at])
-    every = Labels(joined.places, outcomes, joined.rows, values, users, at_us)
+    values = np.array([value_of(each) for each in outcomes.column("outcome")])
+    every = Labels(joined.places, joined.rows, values, units, users, at_us)
     for own, parts in numbers.items():
         found.plain[own].labels = every.part(np.sort(np.concatenate(parts)))
         found.others[found.plain[own].labels.places] = False
 
 
-def _find_received(events: Events, selection: Selection, found: Found) -> None:
-    known: dict[tuple[int, int], Received | None] = {}
-    newest, left = dict[tuple[int, int], int](), found.others
-    for place, event in zip(events.other_places.tolist(), events.others, strict=True):
-        if not isinstance(event, FeedbackReceived):
-            continue
-        outcome = event.outcome
-        kind = outcome.epoch, outcome.version_ordinal
-        if kind not in known:
-            known[kind] = selection.received(*kind)
-        own = known[kind]
-        if own is not None and is_plain(outcome):
-            own.times[outcome.answer, outcome.outcome] += 1
-            newest[kind] = max(newest.get(kind, 0), outcome.received_at_us)
-            left[place] = False
-    for kind, last_at_us in newest.items():
-        received = known[kind]
-        assert received is not None  # it has a newest one
-        found.plain[selection.experiment(kind[0])].received.append(received._replace(last_at_us=last_at_us))
+def _find_received(events: Events, selection: Selection, totals: LogTotals, found: Found) -> None:
+    outcomes = events.received
+    plain, epochs, ordinals = are_plain(outcomes), outcomes.array("epoch"), outcomes.array("version_ordinal")
+    # The first outcomes are no plain ones, so that counts begin in the order of the events.
+    for ordinal, first in zip(*(each.tolist() for each in np.unique(ordinals, return_index=True)), strict=True):
+        plain[first] &= ordinal in totals.feedback
+    for epoch, ordinal in sorted({*zip(epochs[plain].tolist(), ordinals[plain].tolist(), strict=True)}):
+        received = selection.received(epoch, ordinal)
+        if received is not None:
+            own = np.flatnonzero(plain & (epochs == epoch) & (ordinals == ordinal))
+            some = outcomes.take(own)
+            received.times.update(zip(some.column("answer"), some.column("outcome"), strict=True))
+            received = received._replace(last_at_us=int(some.array("received_at_us").max()))
+            found.plain[selection.experiment(epoch)].received.append(received)
+            found.others[events.received_places[own]] = False
 
 
-def _users_of(events: Events, left: np.ndarray) -> set[int]:
-    """The users of the requests that are left, and of those that the outcomes which are left are of."""
-    places = events.places
-    parts, alone = in_blocks(events.rows)
-    users = {events.rows[place].user_hash for place in alone}
-    for block, rows, at in parts:
-        users.update(np.unique(block.users[at[left[places[rows]]]]).tolist())
-    for number in np.flatnonzero(left[events.other_places]).tolist():
-        event = events.others[number]
-        if isinstance(event, OutcomeJoined | OutcomeCorrected) and event.row is not None:
-            users.add(event.row.user_hash)
-    return users - {0}
+def _units_left(events: Events, left: np.ndarray, plan: ExperimentPlan) -> np.ndarray:
+    """The units of the requests that are left, and of those that the outcomes which are left are of, under any name."""
+    found = [np.zeros(0, np.int64)]
+    for rows, are_left in ((events.rows, left[events.places]), (events.joined.rows, left[events.joined.places])):
+        parts, alone = in_blocks(rows)
+        found.append(_units_of([rows[place] for place in alone if are_left[place]], plan))
+        for block, places, at in parts:
+            own = at[are_left[places]]
+            found.append(user_units(block, own))
+            if rows_are_units(plan):
+                found.append(row_hashes(block, own))
+    corrected = (event.row for event in events.rest if isinstance(event, OutcomeCorrected))
+    found.append(_units_of([row for row in corrected if row is not None], plan))
+    return np.setdiff1d(np.concatenate(found), [0])
 
 
-def _leave_out(users: Collection[int], found: Found) -> None:
-    """Leave all events of these users to be projected one by one: what is known of a unit depends on their order."""
-    for plain in found.plain.values() if users else ():
-        for each in plain.requests:
-            found.others[each.places] = True
-        plain.requests = [each for each in (some.without(users) for some in plain.requests) if len(each.places)]
-        for each in plain.requests:
-            found.others[each.places] = False
-        is_left = np.isin(plain.labels.users, [*users])
-        found.others[plain.labels.places[is_left]] = True
+def _units_of(rows: Sequence[PredictionRow], plan: ExperimentPlan) -> np.ndarray:
+    units = [user_identity(row) for row in rows if row.user_hash]
+    units += [row_hash(row) for row in rows] if rows_are_units(plan) else []
+    return np.array(units, np.int64)
+
+
+def _leave_out(units: np.ndarray, plain: Plain, left: np.ndarray) -> None:
+    """Leave all events of these units to be projected one by one: what is known of a unit depends on their order."""
+    while units.size:
+        requests, more = plain.requests, [np.zeros(0, np.int64)]
+        plain.requests = []
+        for each in requests:
+            is_left = np.isin(each.units, units) | np.isin(each.users, units)
+            left[each.places[is_left]] = True
+            # A request that is left for its user is not counted for its row either.
+            more += [each.units[is_left], each.users[is_left]]
+            if not is_left.all():
+                plain.requests.append(each.part(~is_left) if is_left.any() else each)
+        is_left = np.isin(plain.labels.units, units)
+        left[plain.labels.places[is_left]] = True
         plain.labels = plain.labels.part(np.flatnonzero(~is_left))
+        units = np.setdiff1d(np.concatenate(more), [0])
 
 
-def _count(plain: Plain, totals: LogTotals) -> None:
+def count_plain(plain: Plain, totals: LogTotals) -> None:
+    """Count the plain events, behind all others of the page, which begin the counts."""
     for received in plain.received:
         number = received.times.total()
         totals.outcomes += number
@@ -232,16 +244,15 @@ def _requests(part: Part, places: np.ndarray, opened: Opened) -> Requests | None
     counted = version in state.chosen.get(epoch, ()) and version in state.timed.get(epoch, ())
     if not counted or not slow_is_known(state) or not block.answers or any(map(_is_empty, block.answers.values())):
         return None
-    plain = are_single(block)[part.at]
-    if opened.plan.metric.uses_rewards:  # a user's first answers are remembered in order
-        plain &= block.users[part.at] == 0
-    at, events = part.at[plain], places[part.places[plain]]
-    latencies, known = block.latencies, state.versions[version].latency
+    single = are_single(block)[part.at]
+    at, latencies, known = part.at[single], block.latencies, state.versions[version].latency
     buckets = [_bucket_of(latencies[each]) for each in at.tolist()]
-    if not {*buckets} <= known.keys():
-        kept = np.array([each in known for each in buckets], bool)
-        at, events, buckets = at[kept], events[kept], [each for each in buckets if each in known]
-    return Requests(events, block, at, buckets)
+    units, users = units_of(opened.plan, block, at), user_units(block, at)
+    found = Requests(places[part.places[single]], block, at, buckets, units, users)
+    kept = np.array([each in known for each in buckets], bool)
+    if opened.plan.metric.uses_rewards:  # a unit's first answers are remembered in order
+        kept &= (users == 0) & (units == 0)
+    return found if kept.all() else found.part(kept)
 
 
 def _is_empty(answers: AnswerColumns) -> bool:

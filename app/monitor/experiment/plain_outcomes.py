@@ -19,7 +19,8 @@ from app.monitor.experiment.methods.contract import Observation
 from app.monitor.experiment.plain import Labels, Plain, Requests, tells_apart
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState
 from app.monitor.experiment.traffic import Assigned
-from app.monitor.experiment.units import UnitColumns, row_hashes, unit_of_user
+from app.monitor.experiment.unit_columns import UnitColumns
+from app.monitor.experiment.units import row_hashes, unit_of_nobody, unit_of_user
 from app.scoring.contract import Answer
 from app.stats.all_traffic import Coverage
 
@@ -28,11 +29,18 @@ class _PairColumns:
     """The first plain requests of units that both versions of a pair answered, and the plain labels, in order.
 
     `places` and `differs`, shape (requests,); `labels`, shape (labels, 4), counts up to each label and with it those of
-    different answers, wins, losses and equal answers; `gains`, shape (labels,), NaN where there is none. `done` of the
-    requests are applied.
+    different answers, wins, losses and equal answers; `gains`, shape (labels,), NaN where there is none. `votes` has
+    the first vote's label for each kind of unit, in order, with the number of votes; `done` of the requests are done.
     """
 
-    def __init__(self, requests: tuple[np.ndarray, np.ndarray], labels: np.ndarray, gains: np.ndarray) -> None:
+    def __init__(
+        self,
+        requests: tuple[np.ndarray, np.ndarray],
+        labels: np.ndarray,
+        gains: np.ndarray,
+        votes: list[tuple[int, str, int]],
+    ) -> None:
+        self.votes = votes
         self.places: list[int] = requests[0].tolist()
         self.done = 0
         self.differs: list[bool] = requests[1].tolist()
@@ -93,9 +101,9 @@ class PlainOutcomes:
         self._pairs: dict[str, _PairColumns] = {}
         for place, (challenger, pair) in enumerate(state.pairs.items()):
             counted = _count_labels(plan, (classes, values, gains[place]), (place, challenger, pair), labels, units)
-            _count_votes(pair, votes[place], labels, unit_of_user(plan))
             entering = np.where(votes[place], gains[place], math.nan)
-            self._pairs[challenger] = _PairColumns(requests[challenger], counted, entering)
+            kinds = _votes_by_kind(votes[place], labels, plan)
+            self._pairs[challenger] = _PairColumns(requests[challenger], counted, entering, kinds)
             voted[challenger] = votes[place]
         _score(state, values, voted)
         self._hashes: list[int] = _hashes(parts, (votes & (gains != 0)).any(axis=0)).tolist()
@@ -132,6 +140,9 @@ class PlainOutcomes:
                 found.append(Observation(self._places[number], self._at_us[number], gain, coverage=coverage))
                 if gain:
                     added.append((self._hashes[number], gain))
+        while columns.votes and columns.votes[0][0] < last:
+            _, kind, votes = columns.votes.pop(0)
+            pair.kinds[kind] = pair.kinds.get(kind, 0) + votes
         differs += columns.differs[done:requests]
         if added:
             pair.rows = pair.rows.add_all(added)
@@ -153,8 +164,8 @@ class PlainOutcomes:
 def _labels_of(labels: Labels, parts: Sequence[Part], units: UnitColumns) -> _LabelColumns:
     seqs = np.zeros(len(labels.places), np.int64)
     for block, own, at in parts:
-        seqs[own] = np.array(block.seqs)[at]
-    return _LabelColumns(labels.places, labels.users, units.units_of(labels.users), seqs)
+        seqs[own] = block.seq_array[at]
+    return _LabelColumns(labels.places, labels.users, units.numbers_of(labels.units), seqs)
 
 
 def _hashes(parts: Sequence[Part], wanted: np.ndarray) -> np.ndarray:
@@ -192,7 +203,7 @@ def _count_answers(
         pair.asked += len(each.places) * (challenger in each.block.answers)
         apart = tells_apart(plan.metric, each.block, plan.baseline, challenger)
         if apart is not None:
-            found.append((each.places, apart[each.at], units.units_of(each.users), np.array(each.block.seqs)[each.at]))
+            found.append((each.places, apart[each.at], units.numbers_of(each.units), each.block.seq_array[each.at]))
     if not found:
         return np.zeros(0, np.int64), np.zeros(0, bool)
     order = np.argsort(np.concatenate([places for places, *_ in found]))
@@ -273,11 +284,11 @@ def _count_labels(
     return counted
 
 
-def _count_votes(pair: PairState, votes: np.ndarray, labels: _LabelColumns, unit_of_user: str) -> None:
-    for kind, own in (("request", labels.users == 0), (unit_of_user, labels.users != 0)):
-        number = int(np.count_nonzero(votes & own))
-        if number:
-            pair.kinds[kind] += number
+def _votes_by_kind(votes: np.ndarray, labels: _LabelColumns, plan: ExperimentPlan) -> list[tuple[int, str, int]]:
+    """The first vote, and the number of votes, of each kind of unit, in order: so the counts of kinds begin."""
+    kinds = (unit_of_nobody(plan), labels.users == 0), (unit_of_user(plan), labels.users != 0)
+    found = [(np.flatnonzero(votes & own), kind) for kind, own in kinds]
+    return sorted((int(own[0]), kind, own.size) for own, kind in found if own.size)
 
 
 def _score(state: ExperimentState, values: Mapping[str, np.ndarray], voted: Mapping[str, np.ndarray]) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from app.domain.experiment import Configuration
 from app.domain.log_columns import Block, Shared
-from app.domain.log_event import OutcomeRow
+from app.domain.log_outcomes import Outcomes
 from app.domain.monitor_state import LogTotals
 from app.domain.prediction import REPORTED
 from app.domain.prediction_id import are_first_draws, are_sticky
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState
 from app.monitor.experiment.traffic import is_at_share
-from app.monitor.experiment.units import unit_of_user
 
 
 class Opened(NamedTuple):
@@ -46,7 +45,6 @@ class Selection:
         self, configurations: Mapping[int, Configuration], opened: Mapping[str, Opened], totals: LogTotals
     ) -> None:
         self.opened = opened
-        self._totals = totals
         names = {*totals.names.values()}
         # Where all ordinals are known, events add none, and their order does not matter.
         self._known = {
@@ -58,24 +56,17 @@ class Selection:
             epoch: {ordinal: name for name, ordinal in each.ordinals.items()} for epoch, each in self._known.items()
         }
         self._scored = {name: _scores(each) for name, each in opened.items()}
-        self._knows_users = {
-            name: all(unit_of_user(each.plan) in pair.kinds for pair in each.state.pairs.values())
-            for name, each in opened.items()
-        }
 
     def experiment_of(self, shared: Shared) -> str | None:
         """The experiment of rows that share this, where they are drawn and answered as configured."""
         configuration = self._known.get(shared.epoch)
         if configuration is None or shared.version not in configuration.ordinals:
             return None
-        plan, state = self.opened[configuration.experiment_id]
+        state = self.opened[configuration.experiment_id].state
         answered = shared.counts and shared.version == shared.chosen and not shared.failed and not shared.lacking
         if not answered or shared.assignment == REPORTED or shared.epoch not in state.epochs:
             return None
-        # Rows that come again would be units that have to be remembered.
-        wanted, share = plan.terms.unit, configuration.weights.get(shared.version)
-        if wanted == "row" or (wanted == "auto" and plan.cases.rows_are_cases):
-            return None
+        share = configuration.weights.get(shared.version)
         if share is None or shared.version not in state.versions or not is_at_share(shared.propensity, share):
             return None
         return configuration.experiment_id
@@ -85,15 +76,7 @@ class Selection:
         own = self.experiment_of(block.shared)
         if own is None or not self._scored[own] or any(each.classes is None for each in block.answers.values()):
             return None
-        pairs = self.opened[own].state.pairs.values()
-        return own if all("request" in pair.kinds for pair in pairs) else None
-
-    def are_plain(self, own: str, block: Block, outcomes: Sequence[OutcomeRow], users: np.ndarray) -> np.ndarray:
-        """Which labels of rows of a block, whose users are these, can be plain; shape (n,)."""
-        epoch = block.shared.epoch
-        found = np.array([each.epoch == epoch and is_plain(each) for each in outcomes], bool)
-        found &= np.array([each.user_hash for each in outcomes], np.int64) == users
-        return found if self._knows_users[own] else found & (users == 0)
+        return own
 
     def experiment(self, epoch: int) -> str:
         """The experiment of a config revision of which labels can be plain."""
@@ -102,7 +85,7 @@ class Selection:
     def received(self, epoch: int, ordinal: int) -> Received | None:
         """The plain labels that come in of a version's answers, before the first one; None where there are none."""
         configuration = self._known.get(epoch)
-        if configuration is None or ordinal not in self._totals.feedback:
+        if configuration is None:
             return None
         own, served = configuration.experiment_id, self._served[epoch].get(ordinal)
         state = self.opened[own].state
@@ -111,9 +94,10 @@ class Selection:
         return Received(epoch, served, ordinal, Counter(), 0)
 
 
-def is_plain(outcome: OutcomeRow) -> bool:
-    """Whether an outcome is a label that counts, and that nothing has corrected."""
-    return outcome.kind == "actual" and outcome.counts and outcome.corrected is None
+def are_plain(outcomes: Outcomes) -> np.ndarray:
+    """Which outcomes are labels that count, and that nothing has corrected; shape (n,)."""
+    found: np.ndarray = outcomes.are_labels & outcomes.array("counts") & ~outcomes.are_corrected
+    return found
 
 
 def _scores(opened: Opened) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
+from itertools import compress
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from app.domain.experiment import slow_limit
 from app.monitor.experiment.plain import Plain, Requests
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState
 from app.monitor.experiment.traffic import Assigned, follow_slow, is_slow, naming_bit
-from app.monitor.experiment.units import UnitColumns
+from app.monitor.experiment.unit_columns import UnitColumns
 
 
 class PlainTraffic:
@@ -29,9 +30,15 @@ class PlainTraffic:
         epochs = np.repeat([each.shared.epoch for each in requests], sizes).astype(np.int64)[order]
         members = np.repeat([numbers[each.shared.version] for each in requests], sizes).astype(np.int64)[order]
         self.assigned = Assigned(places[order], epochs, members)
-        latencies = [latency for each in requests for latency in map(each.block.latencies.__getitem__, each.at)]
+        latencies = [
+            latency for each in requests for latency in map(each.block.latencies.__getitem__, each.at.tolist())
+        ]
         self._latencies = [latencies[place] for place in order.tolist()]
         self._epochs, self._members = epochs.tolist(), members.tolist()
+        of_base = members == numbers.get(plan.baseline, -1)
+        # The baseline's own latencies, and how many of them come before each request.
+        self._base_latencies = list(compress(self._latencies, of_base.tolist()))
+        self._base_before = _sums(of_base)
         self._versions = [*state.versions]
         self._places: list[int] = self.assigned.places.tolist()
         self._done = 0
@@ -49,25 +56,21 @@ class PlainTraffic:
             return
         for pair in self._state.pairs.values():
             pair.failed_in_request = False
-        base = self._versions.index(self._plan.baseline)
-        allowance = math.inf if self._limit is None else self._limit.allowance_us
-        waiting: list[int] = []
-        for at in range(self._done, end):
-            latency = self._latencies[at]
+        allowance, start = math.inf if self._limit is None else self._limit.allowance_us, self._done
+        for at, latency in enumerate(self._latencies[start:end], start):
             if latency > allowance:
-                self._observe(waiting)
+                # Those before it: the threshold must be fixed before the answer that it classifies.
+                self._observe(start, at)
                 self._classify(at, latency)
-            # After the answer was classified: the threshold must be fixed before the answer that it classifies.
-            if self._members[at] == base:
-                waiting.append(latency)
-        self._observe(waiting)
+                start = at
+        self._observe(start, end)
         self._state.named_requests += self._named[end] - self._named[self._done]
         self._state.named_users += self._named_first[end] - self._named_first[self._done]
         self._done = end
 
-    def _observe(self, latencies: list[int]) -> None:
-        self._state.slow_threshold = self._state.slow_threshold.observe_all(latencies)
-        latencies.clear()
+    def _observe(self, start: int, end: int) -> None:
+        own = self._base_latencies[self._base_before[start] : self._base_before[end]]
+        self._state.slow_threshold = self._state.slow_threshold.observe_all(own)
 
     def _classify(self, at: int, latency_us: int) -> None:
         if is_slow(self._state, latency_us, self._limit):

@@ -6,14 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from app.domain.experiment import Configuration
 from app.domain.log_event import (
     Event,
     FeedbackReceived,
     OutcomeCorrected,
-    OutcomeJoined,
     PredictionLogged,
     PredictionRow,
     TimePassed,
@@ -25,29 +23,25 @@ from app.monitor.experiment.draws import Draws, Rules, draws, sticky_users
 from app.monitor.experiment.events import CorrectedFact, Decode, Fact, FeedbackFact, fact_of, marks_of_row
 from app.monitor.experiment.methods.table import new_comparison
 from app.monitor.experiment.outcomes import Comparable, Observations, apply_outcomes
-from app.monitor.experiment.plain import Found, Plain, plain_of
+from app.monitor.experiment.plain import Found, Plain, count_plain, plain_of
 from app.monitor.experiment.plain_outcomes import PlainOutcomes
 from app.monitor.experiment.plain_selection import Opened
 from app.monitor.experiment.plain_traffic import PlainTraffic
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, plan_of
 from app.monitor.experiment.traffic import Batch, apply_traffic
+from app.monitor.experiment.unit_columns import UnitColumns
 from app.monitor.experiment.units import (
-    UnitColumns,
     UnitLedger,
     identities,
     key_identity,
     outcome_identity,
-    unit_of_user,
     user_identity,
-    user_units,
 )
 from app.monitor.experiment.windows import Windows, apply_windows, closing_reads
 from app.monitor.projection import DerivedReads
 from app.routing.policies import keeps_users
 
 NAME = "experiment"
-# A tuple of types: a union takes three times as long.
-_OF_OUTCOMES = (FeedbackReceived, OutcomeJoined, OutcomeCorrected)
 
 
 class ExperimentProjection:
@@ -65,8 +59,7 @@ class ExperimentProjection:
         """The changes to the experiments that `events` belong to, and to those whose reward windows have closed."""
         totals, ordered = _totals(reads), events_of(events)
         # Revision 0 was served while the store could not be read, so it belongs to no experiment.
-        outcomes = {event.outcome.epoch for event in ordered.others if isinstance(event, _OF_OUTCOMES)}
-        epochs = epochs_in(ordered.rows) | outcomes
+        epochs = epochs_in(ordered.rows) | _epochs_of_outcomes(ordered)
         configurations = reads.configurations(epochs - {0})
         opened = {each.experiment_id: each for each in configurations.values()}.keys()
         known = {name: _opened(name, reads) for name in opened}
@@ -81,6 +74,11 @@ class ExperimentProjection:
         totals.waiting = sorted(untouched | {name for name, one in changed.items() if one.state.open_windows})
         totals.layout = STATE_LAYOUT
         return _changes(totals, changed)
+
+
+def _epochs_of_outcomes(events: Events) -> set[int]:
+    corrected = {event.outcome.epoch for event in events.rest if isinstance(event, OutcomeCorrected)}
+    return corrected.union(*(each.array("epoch").tolist() for each in (events.received, events.joined.outcomes)))
 
 
 class _Part(msgspec.Struct):
@@ -128,6 +126,8 @@ def _parts(
             part.facts[place] = decode(event, names.of(configuration), configuration.weights)
             part.clocks.append(totals.clock_us)
             part.configurations[configuration.epoch] = configuration
+    for each in plain.plain.values():
+        count_plain(each, totals)
     return parts
 
 
@@ -210,9 +210,9 @@ def _apply_to_one(opened: Opened, part: _Part, clock_us: int, reads: DerivedRead
     state.last_event_us = max(state.last_event_us, part.plain.last_at_us, *times, 0)
     sticky = frozenset(epoch for epoch, policy in state.policies.items() if keeps_users(policy))
     rules = Rules(plan.rewards_wait, plan.terms.unit is not None, sticky)
-    users = part.plain.users
-    found, ledger = _draws(plan, part.facts, rules, reads), _ledger(plan, facts, users, reads)
-    units = UnitColumns(users, ledger, len(state.pairs), units_are_users=unit_of_user(plan) == "user")
+    of_plain = part.plain.units
+    found, ledger = _draws(plan, part.facts, rules, reads), _ledger(plan, facts, of_plain.tolist(), reads)
+    units = UnitColumns(of_plain, ledger, len(state.pairs))
     for version, count in found.new_users.items():
         if version in state.versions:
             state.versions[version].users += count
@@ -237,9 +237,9 @@ def _draws(plan: ExperimentPlan, facts: Mapping[int, Fact], rules: Rules, reads:
     return draws(facts, reads.users(plan.experiment_id, hashes) if hashes else {}, rules)
 
 
-def _ledger(plan: ExperimentPlan, facts: Collection[Fact], users: np.ndarray, reads: DerivedReads) -> UnitLedger:
-    """What is known of the units of the facts, and of these users of plain events."""
-    wanted = {*user_units(users)}
+def _ledger(plan: ExperimentPlan, facts: Collection[Fact], units: Collection[int], reads: DerivedReads) -> UnitLedger:
+    """What is known of the units of the facts, and of these of plain events."""
+    wanted = {*units}
     known = (fact.joined[0] if isinstance(fact, CorrectedFact) and fact.joined else fact for fact in facts)
     for fact in known:
         if not isinstance(fact, FeedbackFact | CorrectedFact) and fact.row.counts:

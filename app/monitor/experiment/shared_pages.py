@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from app.domain.log_event import Cursor, Event, LogPage, PredictionLogged
-from app.domain.log_page import in_order
+from app.domain.log_order import in_order
 from app.monitor.experiment.events import Decodable, Decode, Fact, fact_of
 from app.monitor.projection import EventReads
 

@@ -20,9 +20,7 @@ from app.domain.monitor_state import UnitFact, UnitPair
 from app.domain.outcome import OutcomeKind
 from app.monitor.experiment.state import ExperimentPlan
 
-_NEW = UnitPair()
-# In columns, where there is no seq of a prediction.
-_NO_ROW = -1
+NEW = UnitPair()
 
 
 def identities(plan: ExperimentPlan, row: PredictionRow) -> tuple[str, tuple[int, ...]]:
@@ -39,14 +37,25 @@ def identities(plan: ExperimentPlan, row: PredictionRow) -> tuple[str, tuple[int
     if key and wanted in ("auto", "key"):
         return "key", key
     # A reported exposure has no features, so that all of them would be one row.
-    if not row.is_reported and (wanted == "row" or (wanted == "auto" and plan.cases.rows_are_cases)):
+    if not row.is_reported and rows_are_units(plan):
         return "row", (row_hash(row), *key)
     return "request", key
 
 
 def unit_of_user(plan: ExperimentPlan) -> str:
-    """The kind of the unit of a named user's request without an own key, unless that is its row."""
-    return "user" if plan.terms.unit in ("auto", "user") else "request"
+    """The kind of the unit of a named user's request without an own key."""
+    return "user" if plan.terms.unit in ("auto", "user") else unit_of_nobody(plan)
+
+
+def unit_of_nobody(plan: ExperimentPlan) -> str:
+    """The kind of the unit of a request without a user and without an own key."""
+    return "row" if rows_are_units(plan) else "request"
+
+
+def rows_are_units(plan: ExperimentPlan) -> bool:
+    """Whether a row that comes again, without user and key, is one unit."""
+    wanted = plan.terms.unit
+    return wanted == "row" or (wanted == "auto" and plan.cases.rows_are_cases)
 
 
 def user_identity(row: PredictionRow) -> int:
@@ -59,10 +68,23 @@ def user_unit(user_hash: int) -> int:
     return _hash(b"u", user_hash.to_bytes(8, "big"))
 
 
-def user_units(users: np.ndarray) -> list[int]:
-    """The units that stand for users with these hashes."""
-    units: list[int] = _hashes(b"u", (each.to_bytes(8, "big") for each in users.tolist())).tolist()
-    return units
+def user_units(block: Block, at: np.ndarray) -> np.ndarray:
+    """The units that stand for the users of those rows of a block, 0 for nobody; shape of `at`."""
+    if "user_units" not in block.made:
+        users, of = np.unique(block.users, return_inverse=True)
+        units = _hashes(b"u", (each.to_bytes(8, "big") for each in users.tolist()))
+        block.made["user_units"] = np.where(users != 0, units, 0)[of]
+    found: np.ndarray = block.made["user_units"][at]
+    return found
+
+
+def units_of(plan: ExperimentPlan, block: Block, at: np.ndarray) -> np.ndarray:
+    """The units of those rows of a block, none of which has an own key; 0 for a row that is its own unit."""
+    found = user_units(block, at) if unit_of_user(plan) == "user" else np.zeros(len(at), np.int64)
+    if rows_are_units(plan):
+        others = np.flatnonzero(found == 0)
+        found[others] = row_hashes(block, at[others])
+    return found
 
 
 def key_identity(row: PredictionRow) -> tuple[int, ...]:
@@ -105,7 +127,7 @@ def _hashes(kind: bytes, values: Iterable[bytes]) -> np.ndarray:
         one = begun.copy()
         one.update(value)
         found.append(one.digest())
-    return np.frombuffer(b"".join(found), ">i8")
+    return np.frombuffer(b"".join(found), ">i8").astype(np.int64)
 
 
 @cache
@@ -188,107 +210,10 @@ class UnitLedger:
 
     def _part(self, unit: int, pair: int) -> UnitPair:
         pairs = self.fact(unit).pairs
-        return pairs[pair] if pair < len(pairs) else _NEW
+        return pairs[pair] if pair < len(pairs) else NEW
 
     def _put(self, unit: int, pair: int, part: UnitPair) -> None:
         fact = self.fact(unit)
-        pairs = [*fact.pairs, *(_NEW for _ in range(pair + 1 - len(fact.pairs)))]
+        pairs = [*fact.pairs, *(NEW for _ in range(pair + 1 - len(fact.pairs)))]
         pairs[pair] = part
         self.changed[unit] = msgspec.structs.replace(fact, pairs=tuple(pairs))
-
-
-class UnitColumns:
-    """The users of plain events as columns: what a ledger knows of them, with claims and votes of many rows at once.
-
-    `users` are their hashes, ascending. A user's number is the place among them; −1 is that of a row that is its own
-    unit. The events of these users are all plain, so that nobody else changes what is known of them meanwhile.
-    """
-
-    def __init__(self, users: np.ndarray, ledger: UnitLedger, pairs: int, *, units_are_users: bool) -> None:
-        self._users, self._ledger, self._pairs, self._units_are_users = users, ledger, pairs, units_are_users
-        self._facts = [ledger.fact(unit) for unit in user_units(users)]
-        self._bad = [fact.bad for fact in self._facts]
-        self._seqs = {name: np.full((pairs, len(users)), _NO_ROW) for name in ("first", "differs", "vote")}
-        self._flags = {name: np.zeros((pairs, len(users)), bool) for name in ("voted", "late")}
-        self._changed = np.zeros(len(users), bool)
-        for number, fact in enumerate(self._facts):
-            for pair, part in enumerate(fact.pairs):
-                for name, seqs in self._seqs.items():
-                    seq = getattr(part, name)
-                    seqs[pair, number] = _NO_ROW if seq is None else seq
-                for name, flags in self._flags.items():
-                    flags[pair, number] = getattr(part, name)
-
-    def units_of(self, users: np.ndarray) -> np.ndarray:
-        """The number of the unit of each row by its user's hash (0: nobody's); −1 for all where users are no units."""
-        return self._numbers(users) if self._units_are_users else np.full(len(users), -1)
-
-    def first_named(self, users: np.ndarray, bit: int) -> np.ndarray:
-        """Which rows, in order, are the first for which their user contributes the event number `bit`."""
-        of, found = self._numbers(users), np.zeros(len(users), bool)
-        numbers, at = np.unique(of, return_index=True)
-        for number, place in zip(numbers.tolist(), at.tolist(), strict=True):
-            if number >= 0 and not self._bad[number] >> bit & 1:
-                found[place] = self._changed[number] = True
-                self._bad[number] |= 1 << bit
-        return found
-
-    def claim(self, pair: int, field: str, of: np.ndarray, seqs: np.ndarray) -> np.ndarray:
-        """Which rows, in order, are the first of their unit for `field`, `first` or `differs`; remembers their seqs."""
-        known, found = self._seqs[field][pair], of < 0
-        own = np.flatnonzero(~found)
-        own = own[known[of[own]] == _NO_ROW]
-        numbers, at = np.unique(of[own], return_index=True)
-        found[own[at]] = True
-        known[numbers] = seqs[own[at]]
-        self._changed[numbers] = True
-        return found
-
-    def claimed(self, pair: int, field: str, of: np.ndarray, seqs: np.ndarray) -> np.ndarray:
-        """Which rows have claimed this of their unit."""
-        found, own = of < 0, np.flatnonzero(of >= 0)
-        found[own] = self._seqs[field][pair][of[own]] == seqs[own]
-        return found
-
-    def vote(self, of: np.ndarray, seqs: np.ndarray, entering: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which labels, in order, are votes in each pair; and for which the unit has voted in any before, shape (n,).
-
-        `entering`, shape (pairs, n): those that are votes unless their unit has voted.
-        """
-        before, named = np.zeros_like(entering), np.flatnonzero(of >= 0)
-        for pair, own in enumerate(entering):
-            own = np.flatnonzero(own & (of >= 0))
-            numbers, at = np.unique(of[own], return_index=True)
-            first = np.full(len(self._users), len(of))
-            first[numbers] = own[at]
-            before[pair, named] = self._flags["voted"][pair][of[named]] | (named > first[of[named]])
-        votes, late = entering & ~before, np.logical_or.reduce(before, axis=0)
-        for pair, own in enumerate(votes):
-            own = np.flatnonzero(own & (of >= 0))
-            numbers, seq = of[own], seqs[own]
-            self._flags["voted"][pair, numbers], self._flags["late"][pair, numbers] = True, late[own]
-            is_first = seq == self._seqs["first"][pair, numbers]
-            self._seqs["vote"][pair, numbers] = np.where(is_first, _NO_ROW, seq)
-            self._changed[numbers] = True
-        return votes, late
-
-    def remember(self) -> None:
-        """Put what has changed into the ledger."""
-        for number in np.flatnonzero(self._changed).tolist():
-            pairs = [self._pair(pair, number) for pair in range(self._pairs)]
-            while pairs and pairs[-1] == _NEW:
-                pairs.pop()
-            changes = {"pairs": tuple(pairs), "bad": self._bad[number]}
-            self._ledger.put(msgspec.structs.replace(self._facts[number], **changes))
-
-    def _numbers(self, users: np.ndarray) -> np.ndarray:
-        return np.where(users != 0, np.searchsorted(self._users, users), -1)
-
-    def _pair(self, pair: int, number: int) -> UnitPair:
-        first, differs, vote = (_seq(self._seqs[name][pair, number]) for name in ("first", "differs", "vote"))
-        voted, late = (bool(self._flags[name][pair, number]) for name in ("voted", "late"))
-        return UnitPair(first, differs, voted, vote, late)
-
-
-def _seq(found: int) -> int | None:
-    return None if found == _NO_ROW else int(found)

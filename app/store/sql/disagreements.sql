@@ -1,11 +1,37 @@
 -- name: put
-INSERT INTO disagreements (experiment, challenger, prediction_id, won, row_hash)
-VALUES (:experiment, :challenger, :prediction_id, :won, :row_hash)
-ON CONFLICT (experiment, challenger, prediction_id) DO NOTHING
+INSERT INTO disagreements (experiment, challenger, prediction_id, won, label, row_hash)
+VALUES (:experiment, :challenger, :prediction_id, :won, :label, :row_hash)
+ON CONFLICT (experiment, challenger, prediction_id) DO UPDATE SET won = excluded.won, label = excluded.label
+WHERE excluded.label IS NOT NULL
+
+-- name: put_arrays
+INSERT INTO disagreements (experiment, challenger, prediction_id, won, label, row_hash)
+SELECT experiment, challenger, prediction_id, won, label, row_hash
+FROM unnest(
+    CAST(:experiment AS BIGINT[]),
+    CAST(:challenger AS TEXT[]),
+    CAST(:prediction_id AS TEXT[]),
+    CAST(:won AS TEXT[]),
+    CAST(:label AS TEXT[]),
+    CAST(:row_hash AS BIGINT[])
+) AS given (experiment, challenger, prediction_id, won, label, row_hash)
+ON CONFLICT (experiment, challenger, prediction_id) DO UPDATE SET won = excluded.won, label = excluded.label
+WHERE excluded.label IS NOT NULL
 
 -- name: label
 UPDATE disagreements SET won = :won, label = :label
 WHERE experiment = :experiment AND challenger = :challenger AND prediction_id = :prediction_id
+
+-- name: label_arrays
+UPDATE disagreements AS d SET won = given.won, label = given.label
+FROM unnest(
+    CAST(:experiment AS BIGINT[]),
+    CAST(:challenger AS TEXT[]),
+    CAST(:prediction_id AS TEXT[]),
+    CAST(:won AS TEXT[]),
+    CAST(:label AS TEXT[])
+) AS given (experiment, challenger, prediction_id, won, label)
+WHERE d.experiment = given.experiment AND d.challenger = given.challenger AND d.prediction_id = given.prediction_id
 
 -- name: trim
 DELETE FROM disagreements

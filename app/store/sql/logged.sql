@@ -26,6 +26,9 @@ GROUP BY form) AS of_form
 INNER JOIN forms ON forms.id = of_form.form
 GROUP BY forms.version, forms.layout, forms.epoch
 
+-- name: any_old
+SELECT 1 FROM predictions LIMIT 1
+
 -- name: old_of_ids
 WHERE prediction_id IN (SELECT $texts(:ids))
 

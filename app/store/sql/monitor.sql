@@ -1,4 +1,5 @@
--- What a name begins with is compared as it stands: LIKE takes `_` for any letter, and SQLite's knows no case.
+-- What a name begins with is compared as it stands: LIKE takes `_` for any letter, and SQLite's knows no case. The plus
+-- before a column keeps SQLite from walking through all rows by it.
 
 -- name: outcomes
 SELECT
@@ -10,10 +11,10 @@ FROM feedback
 WHERE seq > :after AND seq <= :until ORDER BY seq LIMIT :limit
 
 -- name: of_ids
-WHERE prediction_id IN (SELECT $texts(:ids)) ORDER BY seq
+WHERE prediction_id IN (SELECT $texts(:ids)) AND +seq <= :until ORDER BY seq
 
--- name: early_of_ids
-WHERE prediction_id IN (SELECT $texts(:ids)) AND predictions_seen < :before ORDER BY seq
+-- name: between_ids
+WHERE prediction_id BETWEEN :first AND :last AND +seq <= :until
 
 -- name: heartbeats
 SELECT seq, at_us, predictions_seen, outcomes_seen FROM heartbeats
@@ -136,6 +137,16 @@ SELECT unit, body FROM monitor_units WHERE experiment = :experiment AND unit IN 
 
 -- name: put_unit
 INSERT INTO monitor_units (experiment, unit, body) VALUES (:experiment, :unit, :body)
+ON CONFLICT (experiment, unit) DO UPDATE SET body = excluded.body
+
+-- name: put_unit_arrays
+INSERT INTO monitor_units (experiment, unit, body)
+SELECT experiment, unit, body
+FROM unnest(
+    CAST(:experiment AS BIGINT[]),
+    CAST(:unit AS BIGINT[]),
+    CAST(:body AS TEXT[])
+) AS given (experiment, unit, body)
 ON CONFLICT (experiment, unit) DO UPDATE SET body = excluded.body
 
 -- name: windows

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from app.cli import main
 from app.cli.erase import LITESTREAM_KEEPS
 from app.domain.erasure import Tombstones
-from app.domain.log_page import in_order
+from app.domain.log_order import in_order
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import user_hash
 from app.errors import UnknownPrediction

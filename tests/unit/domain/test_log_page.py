@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from app.domain.log_event import Cursor, PredictionLogged
-from app.domain.log_page import events_of, in_order, layouts_in, taken, those, values_of
+from app.domain.log_order import in_order
+from app.domain.log_page import events_of, layouts_in, taken, those, values_of
 from app.store.engine import Database
 from tests.unit.monitor.kinds_of_logs import KINDS, KindOfLog
 

@@ -87,3 +87,9 @@ def test_few_rows_are_found_among_more_than_are_kept():
 def test_it_survives_json():
     rows = _of((row, (-1) ** row) for row in range(700))
     assert msgspec.json.decode(msgspec.json.encode(rows), type=DistinctRows) == rows
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(HASHES, st.sampled_from([-0.5, 0.0, 0.5])), max_size=600))
+def test_votes_count_the_same_together_and_one_by_one(votes):
+    assert DistinctRows().add_all(votes) == _of(votes)

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from app.domain.columns import LoggedColumn, LoggedLayout
 from app.domain.log_event import EVERY, Cursor, FeedbackReceived, OutcomeJoined, PredictionLogged, TimePassed
-from app.domain.log_page import in_order
+from app.domain.log_order import in_order
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
+from app.store import event_rows
 from app.store.event_log import EventLog, HeartbeatLog
 from app.store.kinds import RECORDING
 from app.store.outcomes import FeedbackLog
@@ -129,8 +130,10 @@ WRITES = st.lists(st.tuples(st.sampled_from("pfh"), st.integers(1, 9)), max_size
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(writes=WRITES, limit=st.integers(1, 5))
-def test_the_order_is_that_of_the_commits_wherever_the_pages_end(database, events, writes, limit):
+@given(writes=WRITES, limit=st.integers(1, 5), dense=st.booleans())
+def test_the_order_is_that_of_the_commits_wherever_the_pages_end(database, events, monkeypatch, writes, limit, dense):
+    # Outcomes of earlier pages are found by a walk through all between two ids, or by each id.
+    monkeypatch.setattr(event_rows, "_DENSE_US", 20_000 if dense else -1)
     with database.begin(RECORDING) as connection:
         for table in ("predictions", "log", "feedback", "heartbeats"):
             connection.exec_driver_sql(f"DELETE FROM {table}")

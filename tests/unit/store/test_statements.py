@@ -17,6 +17,9 @@ OF_ONE_KIND = {
     ("predictions", "append_arrays"): "postgresql",
     ("feedback", "append_arrays"): "postgresql",
     ("logged", "append_packed_arrays"): "postgresql",
+    ("monitor", "put_unit_arrays"): "postgresql",
+    ("disagreements", "put_arrays"): "postgresql",
+    ("disagreements", "label_arrays"): "postgresql",
     ("logged", "append_block"): "sqlite",
     ("logged", "reserve"): "postgresql",
 }
@@ -55,7 +58,7 @@ def test_a_statement_is_understood(empty_store, concern, name):
 TAILS = [
     ("monitor", "outcomes", "after"),
     ("monitor", "outcomes", "of_ids"),
-    ("monitor", "outcomes", "early_of_ids"),
+    ("monitor", "outcomes", "between_ids"),
     ("monitor", "corrections", "corrections_after"),
     ("logged", "old", "after"),
     ("logged", "packed", "after"),

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from app.domain.contract import Feature, FeatureContract
 from app.domain.log_event import Cursor
-from app.domain.log_page import in_order
+from app.domain.log_order import in_order
 from app.domain.manifest import FileSum
 from app.domain.timestamps import iso_utc
 from app.drift.detector_state import RULES

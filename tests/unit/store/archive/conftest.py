@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from app.domain.log_event import Cursor
-from app.domain.log_page import in_order
+from app.domain.log_order import in_order
 from app.monitor.breakdown import BreakdownProjection
 from app.monitor.disagreements import DisagreementProjection
 from app.monitor.experiment.projection import ExperimentProjection
