@@ -90,10 +90,8 @@ class _Found:
 
 
 class _Apart(NamedTuple):
-    """Rows of a block that the baseline and a challenger answered with different classes.
-
-    Their places among the rows that were given, and in the block; and both classes of each.
-    """
+    """Rows of a block that the baseline and a challenger answered with different classes: their places among the rows
+    that were given, and in the block; and both classes of each."""
 
     number: int
     challenger: str

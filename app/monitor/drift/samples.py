@@ -229,19 +229,20 @@ def _counts(row: PredictionRow | Shared) -> bool:
 
 
 def _labels(joined: Joined) -> Labels:
-    are_labels = np.array([event.outcome.kind == "actual" for event in joined.events], bool)
     counted = those(joined.rows, _counts)
-    which = counted[are_labels[counted]]
-    rows, outcomes = taken(joined.rows, which), [joined.events[number].outcome for number in which.tolist()]
+    which = counted[joined.outcomes.are_labels[counted]]
+    rows, outcomes = taken(joined.rows, which), joined.outcomes.take(which)
     seqs, epochs, served_at_us, _ = _columns(rows)
     # A label is known at the later of the two places: that of its prediction, and that of its feedback, which is behind
     # the last prediction that was in the log before it.
     places: list[Place] = [
-        (seq, 0, 0) if seq > each.predictions_seen else (each.predictions_seen, 1, each.seq)
-        for seq, each in zip(seqs.tolist(), outcomes, strict=True)
+        (seq, 0, 0) if seq > seen else (seen, 1, own)
+        for seq, seen, own in zip(
+            seqs.tolist(), outcomes.column("predictions_seen"), outcomes.column("seq"), strict=True
+        )
     ]
-    received_at_us = np.array([each.received_at_us for each in outcomes], np.int64)
-    values = np.array([float(each.outcome) for each in outcomes], np.float64)
+    received_at_us = outcomes.array("received_at_us")
+    values = np.array([*map(float, outcomes.column("outcome"))], np.float64)
     return Labels(rows, places, epochs, np.maximum(served_at_us, received_at_us), values, np.zeros(len(places), bool))
 
 

@@ -259,10 +259,8 @@ def _count_labels(
     labels: _LabelColumns,
     units: UnitColumns,
 ) -> np.ndarray:
-    """Count the labels of a pair, by `known` classes, values and gains; what each adds to the first rows of units.
-
-    The result has shape (labels, 4).
-    """
+    """Count the labels of a pair, by `known` classes, values and gains; what each adds to the first rows of units, in
+    an array of shape (labels, 4)."""
     (classes, values, gains), (place, challenger, pair) = known, numbered
     (base_class, other_class), (base, other) = ((each[plan.baseline], each[challenger]) for each in (classes, values))
     asked = (base_class >= 0) & (other_class >= 0)
@@ -274,8 +272,7 @@ def _count_labels(
     pair.gate.losses += int(np.count_nonzero(opened & lost))
     scored = ~np.isnan(gains)
     pair.outcomes += int(np.count_nonzero(scored))
-    sign = 1 if plan.metric.higher_is_better else -1
-    pair.improvements += sign * float((other[scored] - base[scored]).sum())
+    pair.improvements += (1 if plan.metric.higher_is_better else -1) * float((other[scored] - base[scored]).sum())
     for name, right in (("both", (1, 1)), ("baseline", (1, 0)), ("challenger", (0, 1)), ("neither", (0, 0))):
         cells = int(np.count_nonzero((base == right[0]) & (other == right[1])))
         setattr(pair.cells, name, getattr(pair.cells, name) + cells)
