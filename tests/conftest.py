@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -73,13 +74,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: workers.rank(item.nodeid))
     part = config.getoption("part")
     if part:
-        file_of = {item: item.nodeid.split("::", 1)[0] for item in items}
+        of_file: dict[str, list[pytest.Item]] = defaultdict(list)
+        for item in items:
+            of_file[item.nodeid.split("::", 1)[0]].append(item)
+        need = {file: any(item.get_closest_marker("docker") for item in own) for file, own in of_file.items()}
         try:
-            files = workers.part_of(file_of.values(), part)
+            files = workers.part_of(need, part)
         except ValueError as error:
             raise pytest.UsageError(f"--part {error}") from error
-        config.hook.pytest_deselected(items=[item for item in items if file_of[item] not in files])
-        items[:] = [item for item in items if file_of[item] in files]
+        config.hook.pytest_deselected(items=[item for file in need.keys() - files for item in of_file[file]])
+        items[:] = [item for file, own in of_file.items() if file in files for item in own]
 
 
 @pytest.hookimpl(tryfirst=True)

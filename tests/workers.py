@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -57,20 +57,26 @@ def rank(test_id: str) -> tuple[int, bool]:
     return at, not file.startswith("tests/e2e/")
 
 
-def part_of(files: Iterable[str], part: str) -> set[str]:
-    """The files of a part of the tests: 2-of-3 is the second of three, each of which has a machine of its own.
+def part_of(files: Mapping[str, bool], part: str) -> set[str]:
+    """The files of a part of the tests: 2-of-6 is the second of six, each of which has a machine of its own.
 
-    They are dealt out in the order in which they start, there and back again: the long ones come first, and so parts
-    take about as long. Raises `ValueError` where there is no such part.
+    `files` says of each file whether it needs containers: those are of the first half of the parts, so that the other
+    machines need no engine and no images. They are dealt out in the order in which they start, there and back again:
+    the long ones come first, and so parts take about as long. Raises `ValueError` where there is no such part.
     """
     number, _, count = part.partition("-of-")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise ValueError(f"{part}: there is no such part")
-    hands = range(1, int(count) + 1)
-    in_order = sorted(set(files), key=lambda file: (rank(file), file))
-    return {
-        file for file, hand in zip(in_order, cycle([*hands, *reversed(hands)]), strict=False) if hand == int(number)
-    }
+    half = int(count) // 2
+    of_containers, of_others = range(1, half + 1), range(half + 1, int(count) + 1)
+    found: set[str] = set()
+    for hands, needs in ((of_containers or of_others, True), (of_others, False)):
+        own = sorted(
+            (file for file, needs_them in files.items() if needs_them is needs), key=lambda file: (rank(file), file)
+        )
+        dealt = zip(own, cycle([*hands, *reversed(hands)]), strict=False)
+        found |= {file for file, hand in dealt if hand == int(number)}
+    return found
 
 
 def count(cores: int | None = None) -> int:

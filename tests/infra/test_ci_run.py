@@ -136,12 +136,22 @@ def test_a_machine_runs_its_part(tmp_path: Path, part: str, said: list[str], pas
     assert (calls.read_text().strip() if calls.exists() else None) == passed_on
 
 
-def test_a_machine_that_only_lints_prepares_no_containers(tmp_path: Path) -> None:
+def test_a_machine_whose_part_needs_no_containers_prepares_none(tmp_path: Path) -> None:
     fakes = "install_tools() { :; }\nuse_uv() { :; }\ndocker_and_hosts() { echo containers; }\nlint() { :; }\n"
     fakes += 'attempt() { echo "has $1"; }\npackages_and_tools() { echo packages; }\nall_tests() { echo tested; }\n'
-    assert "containers" in bash(tmp_path, f"{fakes}main --part 1-of-2").stdout
-    lints = bash(tmp_path, f"{fakes}main --part lint").stdout.splitlines()
-    assert {"packages", "containers", "tested"} & {*lints} == {"packages"}
+    prepared = {
+        "": True,
+        "1-of-1": True,
+        "1-of-2": True,
+        "2-of-2": False,
+        "3-of-6": True,
+        "4-of-6": False,
+        "lint": False,
+    }
+    for part, containers in prepared.items():
+        said = {*bash(tmp_path, f"{fakes}main {part and f'--part {part}'}").stdout.splitlines()}
+        expected = {"packages", *["containers"][:containers], *["tested"][: part != "lint"]}
+        assert said & {"packages", "containers", "tested"} == expected, part
 
 
 @pytest.mark.parametrize(

@@ -39,24 +39,28 @@ def test_files_with_servers_come_before_the_rest() -> None:
     assert sorted((f"{file}::test" for file in files), key=workers.rank) == [f"{file}::test" for file in in_order]
 
 
-@pytest.mark.parametrize("count", [1, 3, 4])
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
 def test_each_file_is_in_one_part_and_long_ones_are_dealt_out(count: int) -> None:
     files = {f"tests/unit/test_{number}.py" for number in range(50)} | {*workers.STARTED_FIRST}
-    parts = [workers.part_of([*files, *files], f"{number}-of-{count}") for number in range(1, count + 1)]
+    need = {file: file in workers.STARTED_FIRST and "docker" in marks(file) for file in files}
+    parts = [workers.part_of(need, f"{number}-of-{count}") for number in range(1, count + 1)]
     assert sorted(file for part in parts for file in part) == sorted(files)
-    for some in (files, {*workers.STARTED_FIRST}):
-        assert len({len(some & part) for part in parts}) <= 2
-    assert max(len(part) for part in parts) - min(len(part) for part in parts) <= 1
+    with_containers = [part for part in parts if any(need[file] for file in part)]
+    assert with_containers == parts[: max(1, count // 2)]
+    for needed, own in ((True, with_containers), (False, parts[count // 2 :])):
+        counts = [sum(need[file] is needed for file in part) for part in own]
+        assert max(counts) - min(counts) <= 1
 
 
 @pytest.mark.parametrize("part", ["0-of-3", "4-of-3", "3", "1-of-0", "a-of-3", "1-of-b", "-1-of-3"])
 def test_what_is_no_part_is_refused(part: str) -> None:
     with pytest.raises(ValueError, match="no such part"):
-        workers.part_of(["tests/test_a.py"], part)
+        workers.part_of({"tests/test_a.py": False}, part)
 
 
 def test_a_part_of_the_tests_runs_its_files_only() -> None:
     command = [sys.executable, "-m", "pytest", "--collect-only", "-p", "no:cacheprovider", "tests/unit/routing"]
+    command += ["tests/infra/test_edge_tls.py"]
 
     def collect(*options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -65,6 +69,7 @@ def test_a_part_of_the_tests_runs_its_files_only() -> None:
         return {line.partition(":")[0] for line in collect(*options).stdout.splitlines() if "::" in line}
 
     first, second = files("--part", "1-of-2"), files("--part", "2-of-2")
+    assert first == {"tests/infra/test_edge_tls.py"}  # with containers
     assert first | second == files()
     assert not first & second
     refused = collect("--part", "3-of-2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -32,6 +33,9 @@ def test_the_workflow_and_its_bot_are_valid(check: str) -> None:
 def test_its_machines_run_all_parts_of_ci_and_none_twice() -> None:
     count = len(PARTS) - 1
     assert ["lint", *(f"{number}-of-{count}" for number in range(1, count + 1))] == PARTS
+    with_images = re.search(r"contains\(fromJSON\('(.+)'\), matrix.part\)", WORKFLOW)
+    assert with_images
+    assert json.loads(with_images[1]) == PARTS[1 : 1 + count // 2]  # those with containers (`.ci/run`)
     assert JOB["strategy"]["fail-fast"] is False  # or the failure of one part would hide those of others
 
 
@@ -118,20 +122,21 @@ def pushed(tmp_path: Path) -> Callable[[str, str], tuple[int, str]]:
 
 
 def test_a_push_prepares_the_machine_and_runs_ci(pushed: Callable[[str, str], tuple[int, str]]) -> None:
-    status, said = pushed('echo "CI $*, cache in $CI_CACHE"', "2-of-4")
+    status, said = pushed('echo "CI $*, cache in $CI_CACHE"', "2-of-6")
     assert status == 0, said
     assert "used actions/setup-python\npython-version=3.11\n" in said
     kept = re.search(r"used actions/cache\npath=(.+)\nkey=ci-Linux-[0-9a-f]{64}\n", said)
     assert kept, said
-    begun = said.index(f"CI --part 2-of-4, cache in {kept[1]}\n")
+    begun = said.index(f"CI --part 2-of-6, cache in {kept[1]}\n")
     assert "docker pull" in said[:begun]
-    assert "used actions/upload-artifact\nname=reports-2-of-4\n" in said[begun:]
+    assert "used actions/upload-artifact\nname=reports-2-of-6\n" in said[begun:]
 
 
-def test_the_machine_of_lint_pulls_no_images(pushed: Callable[[str, str], tuple[int, str]]) -> None:
-    status, said = pushed('echo "CI $*"', "lint")
+@pytest.mark.parametrize("part", ["lint", PARTS[-1]])
+def test_a_machine_without_containers_pulls_no_images(pushed: Callable[[str, str], tuple[int, str]], part: str) -> None:
+    status, said = pushed('echo "CI $*"', part)
     assert status == 0, said
-    assert "CI --part lint\n" in said
+    assert f"CI --part {part}\n" in said
     assert "docker pull" not in said
 
 
