@@ -63,7 +63,7 @@ def recent_after(recent: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """
     faded = np.empty((len(counts) + 1, *recent.shape))
     faded[0] = recent
-    # Arrays, as NumPy would make them of the numbers for each block.
+    # Arrays, made once: of numbers NumPy would make them again for each block.
     decay, least = np.full(recent.shape, _RECENT_DECAY), np.full(recent.shape, _RECENT_LEAST)
     before, is_gone = recent, np.empty(recent.shape, bool)
     for after, added in zip(faded[1:], counts, strict=True):

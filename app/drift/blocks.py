@@ -1,4 +1,4 @@
-"""The walk through rows that forms blocks of them, by the rules that `crowds.py` states."""
+"""The walk through rows that forms blocks of them, by the rules that `crowds.py` states: row by row, or by count."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TypeAlias
 
+import msgspec
 import numpy as np
 
 from app.drift.callers import Acquaintances, Caller, Callers
@@ -110,6 +111,8 @@ class Blocks:
         """
         begins = callers.begins.copy()
         begins[:1] = True
+        # The rest of a batch whose first row is no longer in the log says that it goes on with whatever is before it.
+        begins[1:] |= callers.alone[:-1]
         starts = np.flatnonzero(begins)
         ends = np.append(starts[1:], len(begins))
         counting, drawn = ends - starts, starts
@@ -216,6 +219,39 @@ class Blocks:
             return bool(since)
         recent = sum(block > self._blocks - REMEMBERED for block in blocks)
         return since >= min(max(waiting, recent), SPACING)
+
+
+def is_ordinary(state: CrowdState, callers: Callers) -> bool:
+    """Whether blocks are closed by count alone: every row is nobody's and a request, and none waits."""
+    in_time = state.requests + BLOCK - state.opened_after <= CLOSES_AFTER
+    return in_time and not state.waiting and state.gathered is None and state.known.names_nobody and callers.ordinary
+
+
+def walk_by_count(state: CrowdState, at_us: np.ndarray) -> Walk:
+    """The walk through rows for which `is_ordinary` holds; `Blocks` comes to the same one."""
+    rows, before = len(at_us), state.open_rows
+    closed, left = divmod(before + rows, BLOCK)
+    requests = state.requests + rows
+    blocks = state.blocks + closed
+    admitted = {caller: of for caller, of in remembered(dict(state.admitted), blocks).items() if caller[0] == 0}
+    # The last request is remembered: its next row may come in the next call.
+    last = ((1, requests), (blocks - (left == 0),))
+    crowd = msgspec.structs.replace(
+        state,
+        blocks=blocks,
+        rows=state.rows + closed * BLOCK,
+        open_rows=left,
+        opened_after=requests - left if closed else state.opened_after,
+        last_at_us=int(at_us[-1]),
+        known=msgspec.structs.replace(state.known, requests=requests),
+        admitted=tuple(sorted([*admitted.items(), last])),
+        few_callers=state.few_callers and not closed,
+        is_learning=False,
+    )
+    places = np.arange(before + rows)
+    ends = np.arange(1, closed + 1) * BLOCK - before
+    of_blocks = ClosedBlocks(places[: closed * BLOCK].reshape(-1, BLOCK), ends, at_us[ends - 1], ends)
+    return Walk((of_blocks,) if closed else (), crowd, places[closed * BLOCK :].tolist(), (), None)
 
 
 def _by_size(closed: list[_ClosedBlock]) -> Iterator[ClosedBlocks]:

@@ -187,7 +187,7 @@ def wealth_after(wealth: np.ndarray, e_values: np.ndarray, size: int, ceiling: f
             np.multiply(e_value, np.add(before, sizes, out=stakes), out=after)
             before = after
     # Only an alarm that stands comes near the ceiling, and a step more in each block is a third of the loop's time.
-    if not grown.max() <= ceiling:  # nor if it is no number any more
+    if not grown.max() <= ceiling:  # nor where it is NaN, which is not less either
         before = wealth
         for e_value, after in zip(e_values, grown, strict=True):
             np.multiply(e_value, np.add(before, sizes, out=stakes), out=after)

@@ -20,7 +20,7 @@ EXPIRES_EVERY: Final = 100
 
 
 class Waiting(NamedTuple):
-    """A row that waits: its request, of which no other row does, its caller, and its place among the rows of a walk."""
+    """A row that waits: its request, its caller, and its place among the rows of a walk. Rows enter in this order."""
 
     request: int
     caller: Caller
@@ -28,10 +28,7 @@ class Waiting(NamedTuple):
 
 
 class WaitingRow(msgspec.Struct, frozen=True, array_like=True, order=True):
-    """A row that waits, as stored: its request, its lot, which is drawn, its caller, and its bins (uint8, streams).
-
-    Rows enter in this order.
-    """
+    """A row that waits, as stored: its request, its lot, which is drawn, its caller, and its bins (uint8, streams)."""
 
     request: int
     lot: int

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
-from app.drift.blocks import Blocks
+from app.drift.blocks import Blocks, is_ordinary, walk_by_count
 from app.drift.callers import Callers
-from app.drift.crowds import BLOCK, CLOSES_AFTER, Begun, ClosedBlocks, CrowdState, Walk, remembered
+from app.drift.crowds import Begun, CrowdState, Walk
 from app.drift.waiting import Lots
 
 
@@ -37,7 +36,7 @@ class Walks:
             if known.begun == begun and _are_same(known, at_us, callers):
                 return known.walk
         if is_ordinary(state, callers):
-            walk = by_count(state, at_us)
+            walk = walk_by_count(state, at_us)
         else:
             blocks = Blocks(begun, lots)
             blocks.add(at_us, callers)
@@ -45,39 +44,6 @@ class Walks:
         if not lots.are_drawn:
             self._known.append(_Known(begun, at_us, callers, walk))
         return walk
-
-
-def is_ordinary(state: CrowdState, callers: Callers) -> bool:
-    """Whether blocks are closed by count alone: every row is nobody's and a request, and none waits."""
-    in_time = state.requests + BLOCK - state.opened_after <= CLOSES_AFTER
-    return in_time and not state.waiting and state.gathered is None and state.known.names_nobody and callers.ordinary
-
-
-def by_count(state: CrowdState, at_us: np.ndarray) -> Walk:
-    """The walk through rows for which `is_ordinary` holds; `Blocks` comes to the same one."""
-    rows, before = len(at_us), state.open_rows
-    closed, left = divmod(before + rows, BLOCK)
-    requests = state.requests + rows
-    blocks = state.blocks + closed
-    admitted = {caller: of for caller, of in remembered(dict(state.admitted), blocks).items() if caller[0] == 0}
-    # The last request is remembered: its next row may come in the next call.
-    last = ((1, requests), (blocks - (left == 0),))
-    crowd = msgspec.structs.replace(
-        state,
-        blocks=blocks,
-        rows=state.rows + closed * BLOCK,
-        open_rows=left,
-        opened_after=requests - left if closed else state.opened_after,
-        last_at_us=int(at_us[-1]),
-        known=msgspec.structs.replace(state.known, requests=requests),
-        admitted=tuple(sorted([*admitted.items(), last])),
-        few_callers=state.few_callers and not closed,
-        is_learning=False,
-    )
-    places = np.arange(before + rows)
-    ends = np.arange(1, closed + 1) * BLOCK - before
-    of_blocks = ClosedBlocks(places[: closed * BLOCK].reshape(-1, BLOCK), ends, at_us[ends - 1], ends)
-    return Walk((of_blocks,) if closed else (), crowd, places[closed * BLOCK :].tolist(), (), None)
 
 
 def _are_same(known: _Known, at_us: np.ndarray, callers: Callers) -> bool:

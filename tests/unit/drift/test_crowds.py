@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.drift.blocks import Blocks
-from app.drift.callers import Acquaintance, callers_of_rows, each_alone, heaviest_share
+from app.drift.blocks import Blocks, walk_by_count
+from app.drift.callers import Acquaintance, Callers, callers_of_rows, each_alone, heaviest_share
 from app.drift.crowds import Begun, CrowdState
 from app.drift.detector import advance
 from app.drift.detector_state import DetectorState, Moments, new_state, stream_wealth, window_rows
@@ -15,7 +15,7 @@ from app.drift.evidence import alarm_wealth
 from app.drift.family import Family
 from app.drift.streams import numeric_stream
 from app.drift.waiting import MOST_WAITING, Lots
-from app.drift.walks import Walks, by_count
+from app.drift.walks import Walks
 
 
 def family(rows=200, seed=1):
@@ -53,6 +53,14 @@ def walked(who, state, walks=None, seed=7):
     blocks = Blocks(Begun.of(state), lots)
     blocks.add(times, who)
     return blocks.walk(), lots
+
+
+def test_the_rest_of_a_batch_whose_first_row_is_missing_is_no_part_of_the_request_before_it():
+    nobody = np.zeros(3, np.int64)
+    who = Callers(nobody, np.array([True, False, False]), np.array([True, False, False]), nobody)
+    blocks, state = blocks_of(who)
+    assert not blocks
+    assert (state.open_rows, state.gathered is not None, state.skipped) == (1, True, 1)
 
 
 def test_rows_of_nobody_form_blocks_in_order():
@@ -159,7 +167,7 @@ def test_the_queue_is_bounded_and_what_is_left_out_is_counted():
 def test_ordinary_rows_take_the_short_way_to_the_same_state():
     for first in (0, 3, 10, 19):
         state = blocks_of(each_alone(first))[1] if first else CrowdState()
-        whole, short = walked(each_alone(27), state)[0], by_count(state, np.arange(27))
+        whole, short = walked(each_alone(27), state)[0], walk_by_count(state, np.arange(27))
         assert whole[1:] == short[1:]
         for one, other in zip(whole.closed, short.closed, strict=True):
             assert [each.tolist() for each in one] == [each.tolist() for each in other]
