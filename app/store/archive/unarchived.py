@@ -55,8 +55,10 @@ def rows_in(table: pa.Table) -> tuple[list[PackedRows], list[StoredRow]]:
 
 
 def _packed_rows(form: Form, table: pa.Table) -> PackedRows:
-    """The rows of a form. Raises `ArchiveUnavailable` where their ids are none of it."""
+    """The rows of a form. Raises `ArchiveUnavailable` where their ids are none of it, or a value is missing."""
     seqs, times, ids, requests, own_keys, tails = (column.combine_chunks() for column in table.columns)
+    if any(column.null_count for column in (seqs, times, ids, requests, tails)):
+        raise ArchiveUnavailable("a packed row in the archive lacks a value that each has")
     lengths, joined = joined_in(ids)
     raw = raw_of_joined(joined) if (lengths == ID_LENGTH).all() else None
     if raw is None:

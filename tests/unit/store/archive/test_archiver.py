@@ -201,6 +201,19 @@ def test_a_changed_file_is_noticed_before_anything_is_removed(small_log, monkeyp
     assert small_log.left() == 50
 
 
+def test_a_file_that_changes_behind_its_comparison_is_noticed_before_anything_is_removed(small_log):
+    small_log.random_traffic(50)
+
+    def damage(what, _seqs):
+        if what == "comparing":
+            [path] = (small_log.folder / "archive" / "predictions").rglob("*.parquet")
+            path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+    with pytest.raises(ArchiveUnavailable, match="is not as it was written"):
+        small_log.archive(progress=damage)
+    assert small_log.left() == 50
+
+
 def test_the_file_of_a_store_gets_smaller(small_log, path_of_store):
     small_log.log(*[small_log.served({"v1": 0, "v2": 0}, features=f'["{"x" * 2000}"]') for _ in range(600)])
     small_log.database.close()

@@ -112,6 +112,7 @@ def test_a_later_schema_is_refused(tmp_path):
         ("id", lambda _none: "other"),
         ("seq", lambda seq: seq + 1000),
         ("time", lambda time: time + timedelta(microseconds=1)),
+        *[(name, lambda _value: None) for name in ("time", "prediction_id", "request_id", "log.packed")],
         ("prediction_id", lambda id_: id_[:-1] + ("A" if id_[-1] == "B" else "B")),
         ("prediction_id", lambda id_: id_[:-1]),
         ("log.form", lambda form: form.replace("weighted", "fallback")),
