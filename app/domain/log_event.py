@@ -182,10 +182,10 @@ class LogPage(msgspec.Struct, frozen=True):
     """The next rows after a cursor, read in one snapshot of the log, with the rows that they join.
 
     `early`: outcomes that were written before their predictions, which are on this page. `rows`: by id, the predictions
-    on this page, and those of its outcomes. `cursor`: the end of the page. `corrected`: the outcomes of the
-    `corrections`, by prediction id and kind. `unjoined`: the seqs of outcomes that came when their predictions were
-    archived, and so join nothing. `erased`: the mark of erasures in that snapshot, None where there are none to be told
-    apart.
+    on this page, and those of its outcomes and corrections. `cursor`: the end of the page. `corrected`: the outcomes of
+    the `corrections`, by prediction id and kind. `unjoined`: the seqs of outcomes that came when their predictions
+    were archived, and so join nothing. `erased`: the mark of erasures in that snapshot, None where there are none to be
+    told apart.
     """
 
     predictions: Sequence[PredictionRow]

@@ -34,16 +34,17 @@ def put_disagreements(connection: Connection, changes: Changes) -> None:
     labelled = changes.labelled_disagreements.items()
     # Of several labels of one row the last one counts.
     labels = {(numbers[name], each.challenger, each.prediction_id): each for name, some in labelled for each in some}
-    rows = []
+    rows: dict[tuple[int, str, str], dict[str, Any]] = {}
     for name, found in changes.disagreements.items():
         experiment = numbers[name]
         for each in found:
+            key = (experiment, each.challenger, each.prediction_id)
             # Most labels that come at once are put with their row: to find it again takes as long as to put it.
-            label = labels.pop((experiment, each.challenger, each.prediction_id), None)
+            label = labels.pop(key, None)
             won, text_of_label = (each.won, None) if label is None else (label.won, label.label)
-            row = (experiment, each.challenger, each.prediction_id, won, text_of_label, each.row_hash)
-            rows.append(dict(zip(_COLUMNS, row, strict=True)))
-    execute_all(connection, "disagreements", "put", rows)
+            row = dict(zip(_COLUMNS, (*key, won, text_of_label, each.row_hash), strict=True))
+            rows.setdefault(key, row)  # one that was archived may be logged once more
+    execute_all(connection, "disagreements", "put", [*rows.values()])
     late = [
         dict(zip(_COLUMNS, (*key, label.won, label.label), strict=False))
         for key, label in sorted(labels.items(), key=itemgetter(0))

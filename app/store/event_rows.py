@@ -22,6 +22,8 @@ from app.store.logged import LoggedRows
 from app.store.statements import statements
 from app.store.unpacking import SEQ, blocks_of
 
+# A walk through the outcomes between two ids gives up at so many for each row that is sought.
+_OUTCOMES_PER_ROW = 3
 # One request in this time on average, or more of them, so that a look-up for each takes longer than a walk through all.
 _DENSE_US = 20_000
 
@@ -73,15 +75,15 @@ class EventRows:
         if mark is not None and seqs[0] <= mark.predictions:
             # Only these have one, which is archived or not: to look for all of them would take much longer.
             archived = self._archive.follow_outcome(mark, seqs[0], seqs[-1])
-            logged = zip(read.places, seqs, strict=True)
-            wanted = {*archived, *(id_ for id_, seq in logged if seq > mark.predictions)}
+            wanted = {*archived, *(id_ for id_, at in read.places.items() if seqs[at] > mark.predictions)}
         # Written before its prediction, it is on this page, or was on one before it.
-        found = as_outcomes(())
+        near = None
         if after and not archived and len(wanted) == len(read) and _are_dense(read):
-            ends = {"first": min(wanted), "last": max(wanted), "until": after}
-            found = _outcomes(_execute(self.connection, "outcomes", "between_ids", ends))
-        elif after and wanted:
-            found = as_outcomes(self._outcomes_of(wanted, archived, after))
+            near = self._near(wanted, after)
+        if near is not None:
+            found = _outcomes(near)
+        else:
+            found = as_outcomes(self._outcomes_of(wanted, archived, after) if after and wanted else ())
         found = found.and_then(outcomes)
         at = read.find(found)
         are_early = (at >= 0) & (found.array("predictions_seen") < read.seqs[at])
@@ -127,6 +129,16 @@ class EventRows:
         marks = all_marks(self.connection) if concerned.size else ()
         pairs = zip(outcomes.array("seq")[concerned].tolist(), known.seqs[at[concerned]].tolist(), strict=True)
         return frozenset(seq for seq, prediction in pairs if not joins(marks, seq, prediction))
+
+    def _near(self, ids: Collection[str], until: int) -> Sequence[Any] | None:
+        """The outcomes with seqs up to `until` of predictions with ids from the least of these to the greatest.
+
+        None where there are many: one row that was served long before the others has all of theirs between them.
+        """
+        most = _OUTCOMES_PER_ROW * len(ids)
+        ends = {"first": min(ids), "last": max(ids), "until": until, "limit": most}
+        found = _execute(self.connection, "outcomes", "between_ids", ends)
+        return found if len(found) < most else None
 
     def _outcomes_of(self, ids: Collection[str], archived: Collection[str], until: int = EVERY) -> list[OutcomeRow]:
         """The outcomes of predictions with these ids, with seqs up to `until`; those of `archived` may be in the

@@ -190,18 +190,18 @@ def _units_left(events: Events, left: np.ndarray, plan: ExperimentPlan) -> np.nd
     found = [np.zeros(0, np.int64)]
     for rows, are_left in ((events.rows, left[events.places]), (events.joined.rows, left[events.joined.places])):
         parts, alone = in_blocks(rows)
-        found.append(_units_of([rows[place] for place in alone if are_left[place]], plan))
+        found.append(_all_units_of([rows[place] for place in alone if are_left[place]], plan))
         for block, places, at in parts:
             own = at[are_left[places]]
             found.append(user_units(block, own))
             if rows_are_units(plan):
                 found.append(row_hashes(block, own))
     corrected = (event.row for event in events.rest if isinstance(event, OutcomeCorrected))
-    found.append(_units_of([row for row in corrected if row is not None], plan))
+    found.append(_all_units_of([row for row in corrected if row is not None], plan))
     return np.setdiff1d(np.concatenate(found), [0])
 
 
-def _units_of(rows: Sequence[PredictionRow], plan: ExperimentPlan) -> np.ndarray:
+def _all_units_of(rows: Sequence[PredictionRow], plan: ExperimentPlan) -> np.ndarray:
     units = [user_identity(row) for row in rows if row.user_hash]
     units += [row_hash(row) for row in rows] if rows_are_units(plan) else []
     return np.array(units, np.int64)

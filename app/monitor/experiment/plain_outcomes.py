@@ -30,7 +30,7 @@ class _PairColumns:
 
     `places` and `differs`, shape (requests,); `labels`, shape (labels, 4), counts up to each label and with it those of
     different answers, wins, losses and equal answers; `gains`, shape (labels,), NaN where there is none. `votes` has
-    the first vote's label for each kind of unit, in order, with the number of votes; `done` of the requests are done.
+    the first vote's label for each kind of unit, in order, with the number of votes; `done` requests are applied.
     """
 
     def __init__(

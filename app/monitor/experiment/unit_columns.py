@@ -16,8 +16,8 @@ _NO_ROW = -1
 class UnitColumns:
     """The units of plain events as columns: what a ledger knows of them, with claims and votes of many rows at once.
 
-    `units` ascend. A unit's number is the place among them; −1 is that of a row that is its own unit. The events of
-    these units are all plain, so that nobody else changes what is known of them meanwhile.
+    `units` ascend. A unit's number is the place among them; −1 is that of a request that is its own unit. The events
+    of these units are all plain, so that nobody else changes what is known of them meanwhile.
     """
 
     def __init__(self, units: np.ndarray, ledger: UnitLedger, pairs: int) -> None:

@@ -79,7 +79,7 @@ def user_units(block: Block, at: np.ndarray) -> np.ndarray:
 
 
 def units_of(plan: ExperimentPlan, block: Block, at: np.ndarray) -> np.ndarray:
-    """The units of those rows of a block, none of which has an own key; 0 for a row that is its own unit."""
+    """The units of those rows of a block, none of which has an own key; 0 for a request that is its own unit."""
     found = user_units(block, at) if unit_of_user(plan) == "user" else np.zeros(len(at), np.int64)
     if rows_are_units(plan):
         others = np.flatnonzero(found == 0)

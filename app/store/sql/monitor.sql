@@ -15,6 +15,7 @@ WHERE prediction_id IN (SELECT $texts(:ids)) AND +seq <= :until ORDER BY seq
 
 -- name: between_ids
 WHERE prediction_id BETWEEN :first AND :last AND +seq <= :until
+LIMIT :limit
 
 -- name: heartbeats
 SELECT seq, at_us, predictions_seen, outcomes_seen FROM heartbeats

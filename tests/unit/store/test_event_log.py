@@ -130,10 +130,13 @@ WRITES = st.lists(st.tuples(st.sampled_from("pfh"), st.integers(1, 9)), max_size
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(writes=WRITES, limit=st.integers(1, 5), dense=st.booleans())
-def test_the_order_is_that_of_the_commits_wherever_the_pages_end(database, events, monkeypatch, writes, limit, dense):
-    # Outcomes of earlier pages are found by a walk through all between two ids, or by each id.
+@given(writes=WRITES, limit=st.integers(1, 5), dense=st.booleans(), most=st.integers(0, 3))
+def test_the_order_is_that_of_the_commits_wherever_the_pages_end(
+    database, events, monkeypatch, writes, limit, dense, most
+):
+    # Outcomes of earlier pages are found by a walk through all between two ids, if these are not many, or by each id.
     monkeypatch.setattr(event_rows, "_DENSE_US", 20_000 if dense else -1)
+    monkeypatch.setattr(event_rows, "_OUTCOMES_PER_ROW", most)
     with database.begin(RECORDING) as connection:
         for table in ("predictions", "log", "feedback", "heartbeats"):
             connection.exec_driver_sql(f"DELETE FROM {table}")

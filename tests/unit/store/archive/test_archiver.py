@@ -214,6 +214,19 @@ def test_a_file_that_changes_behind_its_comparison_is_noticed_before_anything_is
     assert small_log.left() == 50
 
 
+def test_an_archived_row_that_is_logged_once_more_does_not_stop_the_monitor(small_log):
+    rows = [small_log.served({"v1": 0, "v2": 1}) for _ in range(60)]
+    small_log.log(*rows)
+    small_log.give_all([(row, 0, "actual") for row in rows[:30]])
+    small_log.archive()
+    small_log.log(rows[3])  # a late retry of the recorder: its key is in the log no more
+    small_log.log(*[small_log.served({"v1": 0, "v2": 1}) for _ in range(5)])
+    small_log.forget()
+    for projection in projections():
+        small_log.process(projection, batch_rows=2000)
+    assert len(small_log.all_events(1000)) > 90
+
+
 def test_the_file_of_a_store_gets_smaller(small_log, path_of_store):
     small_log.log(*[small_log.served({"v1": 0, "v2": 0}, features=f'["{"x" * 2000}"]') for _ in range(600)])
     small_log.database.close()
