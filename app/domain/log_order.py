@@ -62,7 +62,7 @@ def in_order(page: LogPage) -> Events:
     known = page.rows if isinstance(page.rows, RowsById) else by_id([*page.rows.values()])
     follows, at = _following(page, received, known)
     joined = early.and_then(received.take(follows))
-    rows = joined_rows([_rows_of(page.predictions, early), _some(known.rows, at)])
+    rows = joined_rows([_some(known.rows, known.find(early)) if len(early) else [], _some(known.rows, at)])
     # The place of each event, and behind that whether it follows another one of the same place.
     keys = np.zeros((len(received) + len(joined) + len(rest), 6), np.int64)
     of_received, of_early, of_following, of_rest = np.split(keys, np.cumsum([len(received), len(early), len(follows)]))
@@ -111,11 +111,6 @@ def _following(page: LogPage, received: Outcomes, known: RowsById) -> tuple[np.n
     if page.unjoined:
         follows = follows[~np.isin(received.array("seq")[follows], [*page.unjoined])]
     return follows, at[follows]
-
-
-def _rows_of(predictions: Sequence[PredictionRow], early: Outcomes) -> Sequence[PredictionRow]:
-    """The rows of the outcomes that were written before them."""
-    return _some(predictions, by_id(predictions).find(early)) if len(early) else []
 
 
 def _some(rows: Sequence[PredictionRow], at: np.ndarray) -> Sequence[PredictionRow]:

@@ -173,9 +173,8 @@ class Joined:
         return [*map(OutcomeJoined, self.outcomes, self.rows)]
 
 
-# Which of the events one is that is no logged prediction.
-RECEIVED, JOINED, REST = range(3)
-_LOGGED = 3
+# Which of the events one is; `Events` lists the first three by their kinds.
+RECEIVED, JOINED, REST, _LOGGED = range(4)
 
 
 class Events(Sequence[Event]):

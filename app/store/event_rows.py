@@ -79,7 +79,9 @@ class EventRows:
         # Written before its prediction, it is on this page, or was on one before it.
         near = None
         if after and not archived and len(wanted) == len(read) and _are_dense(read):
-            near = self._near(wanted, after)
+            named = statements("monitor", self.connection.dialect.name)
+            query = f"{named['outcomes']} {named['between_ids']}"
+            near = between_ids(self.connection, query, wanted, until=after)
         if near is not None:
             found = _outcomes(near)
         else:
@@ -130,16 +132,6 @@ class EventRows:
         pairs = zip(outcomes.array("seq")[concerned].tolist(), known.seqs[at[concerned]].tolist(), strict=True)
         return frozenset(seq for seq, prediction in pairs if not joins(marks, seq, prediction))
 
-    def _near(self, ids: Collection[str], until: int) -> Sequence[Any] | None:
-        """The outcomes with seqs up to `until` of predictions with ids from the least of these to the greatest.
-
-        None where there are many: one row that was served long before the others has all of theirs between them.
-        """
-        most = _OUTCOMES_PER_ROW * len(ids)
-        ends = {"first": min(ids), "last": max(ids), "until": until, "limit": most}
-        found = _execute(self.connection, "outcomes", "between_ids", ends)
-        return found if len(found) < most else None
-
     def _outcomes_of(self, ids: Collection[str], archived: Collection[str], until: int = EVERY) -> list[OutcomeRow]:
         """The outcomes of predictions with these ids, with seqs up to `until`; those of `archived` may be in the
         archive."""
@@ -153,6 +145,18 @@ class EventRows:
 def outcomes_after(connection: Connection, after: int, until: int, limit: int) -> Sequence[Any]:
     """Up to `limit` outcomes in the tables with seqs above `after` and up to `until`, in order."""
     return _execute(connection, "outcomes", "after", {"after": after, "until": until, "limit": limit})
+
+
+def between_ids(connection: Connection, query: str, ids: Collection[str], **values: int) -> Sequence[Any] | None:
+    """What the query finds of outcomes of predictions with ids from the least of these to the greatest.
+
+    Ids sort by time, so that those of a part of the log are next to each other. None where there are many others: one
+    row that was served long before the rest has all of that time between them.
+    """
+    most = _OUTCOMES_PER_ROW * len(ids)
+    ends = {"first": min(ids), "last": max(ids), "limit": most}
+    found = connection.execute(text(query), {**ends, **values}).all()
+    return found if len(found) < most else None
 
 
 def of_ids(connection: Connection, table: str, ids: Iterable[str], until: int = EVERY) -> Sequence[Any]:

@@ -17,6 +17,7 @@ from app.services.export.rows import Answer, LogOutcome, LogRow, Position, RowCo
 from app.store.archive.marks import last_mark
 from app.store.engine import Database
 from app.store.event_log import EventLog
+from app.store.event_rows import between_ids
 from app.store.forms import StoredRow
 from app.store.kinds import READING
 from app.store.layouts import LayoutReads
@@ -31,8 +32,6 @@ _NUMBERS = msgspec.json.Decoder(list[int | float])
 _Row = dict[str, Any]
 # What is known of predictions: a field of `LogRow`, and its value by the prediction's seq.
 Known = dict[str, dict[int, Any]]
-# Outcomes between two ids that are read for each prediction, before it is taken that most are of others.
-_OUTCOMES_PER_ROW = 3
 _NONE: _Row = dict.fromkeys(("actual", "actual_at_us", "reward", "reward_at_us"))
 # Whether an outcome or a correction holds for a prediction with this seq.
 _Holds = Callable[[Any, int], bool]
@@ -264,11 +263,8 @@ def _near(connection: Connection, ids: Collection[str]) -> Sequence[Any]:
     """The outcomes of predictions with these ids, and of others."""
     if not ids:
         return ()
-    # Ids sort by time, so that those of a part of the log are next to each other, but for a few that came late.
-    limit = _OUTCOMES_PER_ROW * len(ids)
-    values = {"first": min(ids), "last": max(ids), "limit": limit}
-    found = connection.execute(text(statements("log")["between_ids"]), values).all()
-    return found if len(found) < limit else _of_ids(connection, "of_ids", ids)
+    found = between_ids(connection, statements("log")["between_ids"], ids)
+    return _of_ids(connection, "of_ids", ids) if found is None else found
 
 
 def _of_ids(connection: Connection, statement: str, ids: Iterable[str]) -> Sequence[Any]:
